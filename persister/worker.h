@@ -1,0 +1,63 @@
+// The persister's decisions: entries in, batches out. The one owner of a partition's cached states while it persists it.
+//
+//   entries -> fold -> Batch -> store::Writer::commit (compare-and-set) -> Kafka offset commit
+//
+// Synchronous, on the persister's own thread; the simulation calls `fold_batch` and `commit` as two steps, so that crashes
+// and rivals fit between.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "chat/fold.h"
+#include "eventlog/log.h"
+#include "store/store.h"
+
+namespace parley::persister {
+
+using chat::Offset;
+using chat::Partition;
+
+struct Settings {
+  std::uint32_t batch_rows = 2'000;
+  std::uint32_t batch_wait_ms = 20;              // a batch is written when full or this old
+  std::uint32_t cached_conversations = 100'000;  // beyond: forget the longest unused
+};
+
+// One partition. Not thread-safe.
+class Worker {
+ public:
+  Worker(Settings settings, store::Writer& writer, Partition partition, Offset position);
+
+  Offset position() const { return position_; }
+
+  // Folds entries (which start at `position()`, offsets ascending; `end` as the consumer told) into a batch; loads what is
+  // not cached. Errc::unavailable: nothing changed, try again. An entry with a newer fold version ends the batch before it
+  // and sets `stopped()` (R6).
+  store::Result<store::Batch> fold_batch(std::span<const eventlog::Entry> entries, Offset end);
+
+  // Writes it. Errc::lost: drops all cached states (R11); the caller starts again from Writer::position.
+  // Errc::unavailable: the outcome is unknown; the caller asks Writer::position before it goes on.
+  store::Result<void> commit(const store::Batch& batch);
+
+  // Starts over at a position told by the store.
+  void reset(Offset position);
+
+  std::optional<Offset> stopped() const { return stopped_; }
+
+ private:
+  Settings settings_;
+  store::Writer& writer_;
+  Partition partition_;
+  Offset position_;
+  std::optional<Offset> stopped_;
+  std::unordered_map<chat::ConversationId, chat::ConversationState> states_;
+  std::deque<chat::ConversationId> recent_;
+};
+
+}  // namespace parley::persister

@@ -1,0 +1,247 @@
+// What PostgreSQL holds, as two ports: the persister writes (`Writer`), everyone reads snapshots (`Reader`).
+// postgres/ is the real one; memory/ serves the simulation, with the same semantics and a few controls (away, roll back).
+//
+// PostgreSQL holds, per partition, the fold of the log up to a position, and the position itself, in one transaction (R11).
+// A snapshot is one consistent view; it always tells the positions it was taken at, so that the asker can judge whether
+// it is fresh enough (R14) or usable for a cold load (R18).
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chat/fold.h"
+#include "chat/ids.h"
+#include "chat/state.h"
+
+namespace parley::store {
+
+using chat::ConversationId;
+using chat::MessageNumber;
+using chat::Offset;
+using chat::Partition;
+using chat::RequestId;
+using chat::Seq;
+using chat::TimeMs;
+using chat::UserId;
+
+enum class Errc : std::uint8_t {
+  unavailable,    // PostgreSQL away, too slow or out of connections: temporary
+  lost,           // R11: the compare-and-set failed: somebody else wrote this partition
+  misconfigured,  // schema outside this binary's range, another topic id or partition count (R13): final
+  conflict,       // a unique name is taken
+};
+
+struct Error {
+  Errc code;
+  std::string message;
+};
+
+template <class T>
+using Result = std::expected<T, Error>;
+template <class T>
+using Callback = std::move_only_function<void(Result<T>)>;
+
+// An event as stored: the fold's event, where it came from, and its present form.
+struct StoredEvent {
+  chat::Event event;  // `stays` is empty; `body` is the present form's (empty where quarantined or removed)
+  Offset offset;
+  bool quarantined = false;  // R12
+};
+
+// A schedule as stored (R10): found by look-ups, fired when due.
+struct StoredSchedule {
+  ConversationId conversation;
+  UserId user;
+  std::string device;
+  RequestId id;
+  Offset offset;
+  std::uint64_t payload_hash = 0;
+  TimeMs due;
+  std::string body;
+  bool done = false;  // fired or cancelled
+};
+
+// The stays of one user in one conversation, oldest first; the last is open if he is a member.
+struct Stay {
+  Seq from;
+  std::optional<Seq> to;
+};
+
+// ---- writing (persister; synchronous, on its own thread) ---------------------------------------------------------------
+
+struct ConversationWrite {
+  ConversationId id;
+  chat::ConversationState state;  // at the end of the batch
+  Offset last_offset;             // of the last record that touched it
+  std::vector<UserId> touched;    // members whose row changed
+  // Stay changes of the batch in order: begun at `from`, ended at `to`.
+  struct StayWrite {
+    UserId user;
+    Seq seq;
+    bool begins;
+  };
+  std::vector<StayWrite> stays;
+};
+
+struct Batch {
+  Partition partition;
+  Offset expected;  // R11: the position this batch starts from
+  Offset next;      // and the one it leaves
+  std::vector<StoredEvent> events;
+  std::vector<ConversationWrite> conversations;
+  std::vector<StoredSchedule> schedules;                          // new ones
+  std::vector<std::pair<ConversationId, RequestId>> schedules_done;  // fired or cancelled
+};
+
+class Writer {
+ public:
+  virtual ~Writer() = default;
+  // The positions of all partitions. First call on an empty database: records topic id and partition count, positions 0;
+  // a mismatch later is Errc::misconfigured (R13).
+  virtual Result<std::vector<Offset>> open(std::string_view topic_id, std::uint32_t partitions) = 0;
+  virtual Result<Offset> position(Partition partition) = 0;
+  // The states of these conversations, in their order, as of the partition's position; Kind::none where absent.
+  virtual Result<std::vector<chat::ConversationState>> load(Partition partition, const std::vector<ConversationId>& conversations) = 0;
+  // One transaction, exactly once: Errc::lost when the position is not `expected` any more.
+  virtual Result<void> commit(const Batch& batch) = 0;
+  // Schedules due at or before `now`, not done, at most `limit`.
+  virtual Result<std::vector<StoredSchedule>> due(Partition partition, TimeMs now, std::size_t limit) = 0;
+};
+
+// ---- reading (routers and gateways; asynchronous, on the owner's thread) -----------------------------------------------
+
+using Positions = std::vector<Offset>;  // one per partition
+
+// R18: what a cold load of one conversation gives.
+struct ColdLoad {
+  Offset position;  // O
+  chat::ConversationState state;
+  std::vector<StoredEvent> events;  // those at or above the offset asked for, ascending
+  std::vector<std::pair<UserId, std::vector<Stay>>> stays;  // of everyone who was there at one of `events`
+};
+
+struct LookUp {  // R8
+  ConversationId conversation;
+  UserId user;
+  RequestId id;
+};
+struct LookedUp {
+  std::optional<StoredEvent> event;
+  bool schedule = false;  // found as a schedule
+  std::uint64_t payload_hash = 0;
+};
+
+struct Summary {
+  ConversationId conversation;
+  chat::Kind kind;
+  std::string title;
+  std::optional<UserId> peer;
+  chat::Role role;
+  std::uint32_t member_count;
+  Seq first_seq;
+  Seq last_seq;
+  MessageNumber last_number;
+  Seq read_seq;
+  MessageNumber read_number;
+  Seq delivered_seq;
+  bool muted;
+  TimeMs last_time;
+  std::optional<StoredEvent> last_message;  // D7: as far as he may see it
+};
+
+struct Cursor {
+  ConversationId conversation;
+  Seq seq;
+};
+
+struct Marks {  // D28
+  ConversationId conversation;
+  UserId user;
+  Seq read_seq;
+  MessageNumber read_number;
+  Seq delivered_seq;
+};
+
+struct ResumeQuery {
+  UserId user;
+  std::vector<Cursor> cursors;
+  std::optional<Positions> since;  // sync token; absent with cursors: every conversation counts as changed
+  bool want_changed = true;
+  std::uint32_t max_events = 1000;  // R25: one more than this is never fetched
+};
+struct ResumeResult {
+  std::vector<Marks> marks;
+  std::vector<StoredEvent> events;   // ascending per conversation, only what he may see
+  bool too_many = false;             // more than max_events are owed: `events` is empty
+  bool cursor_ahead = false;         // D32
+  std::vector<Summary> changed;      // at most chat::kChangedMax, newest activity first
+  bool more = false;
+};
+
+struct HistoryQuery {
+  UserId user;
+  ConversationId conversation;
+  std::optional<Seq> before, after, around;
+  std::uint32_t limit = 50;
+};
+enum class Standing : std::uint8_t { stranger, former, member };
+struct HistoryResult {
+  Standing standing = Standing::stranger;
+  std::vector<StoredEvent> events;
+  bool more = false;
+};
+
+struct SummaryPage {
+  std::vector<Summary> items;
+  std::string next_cursor;
+};
+
+// D30, D56: the mark that a markRead(seq) means for this reader: clamped into what he may see.
+struct MarkTarget {
+  Standing standing = Standing::stranger;
+  Seq seq;
+  MessageNumber number;
+};
+
+struct MemberRow {
+  UserId user;
+  std::string username, display_name;
+  chat::Role role;
+  std::optional<TimeMs> muted_until;
+};
+struct MemberPage {
+  Standing standing = Standing::stranger;
+  std::vector<MemberRow> items;
+  std::string next_cursor;
+};
+
+template <class T>
+struct Snapshot {
+  Positions positions;
+  T value;
+};
+
+class Reader {
+ public:
+  virtual ~Reader() = default;
+  virtual void positions(Callback<Positions> done) = 0;
+  // Tells of new positions soon after they are committed (NOTIFY); spurious and lost calls are possible.
+  virtual void on_moved(std::move_only_function<void(Partition, Offset)> moved) = 0;
+
+  virtual void cold_load(ConversationId conversation, Partition partition, Offset from, Callback<ColdLoad> done) = 0;
+  virtual void look_up(std::vector<LookUp> keys, Callback<Snapshot<std::vector<LookedUp>>> done) = 0;
+  virtual void resume(ResumeQuery query, Callback<Snapshot<ResumeResult>> done) = 0;
+  virtual void history(HistoryQuery query, Callback<Snapshot<HistoryResult>> done) = 0;
+  virtual void summaries(UserId user, std::string cursor, std::uint32_t limit, Callback<Snapshot<SummaryPage>> done) = 0;
+  virtual void summary(UserId user, ConversationId conversation, Callback<Snapshot<std::optional<Summary>>> done) = 0;
+  virtual void standing(UserId user, ConversationId conversation, Callback<Snapshot<Standing>> done) = 0;
+  virtual void mark_target(UserId user, ConversationId conversation, Seq seq, Callback<Snapshot<MarkTarget>> done) = 0;
+  virtual void members(UserId user, ConversationId conversation, std::string cursor, std::uint32_t limit, Callback<Snapshot<MemberPage>> done) = 0;
+};
+
+}  // namespace parley::store
