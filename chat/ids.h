@@ -68,11 +68,11 @@ struct Number {
   Number next() const { return Number{static_cast<Rep>(value + 1)}; }
 };
 
-using Seq = Number<struct SeqTag, std::uint64_t>;                // per conversation, over all events, from 1
+using Seq = Number<struct SeqTag, std::uint64_t>;                      // per conversation, over all events, from 1
 using MessageNumber = Number<struct MessageNumberTag, std::uint64_t>;  // per conversation, over messages only, from 1
 using Partition = Number<struct PartitionTag, std::uint32_t>;
-using Offset = Number<struct OffsetTag, std::uint64_t>;          // of a record in its partition, from 0
-using TimeMs = Number<struct TimeMsTag, std::uint64_t>;          // Unix time, milliseconds
+using Offset = Number<struct OffsetTag, std::uint64_t>;  // of a record in its partition, from 0
+using TimeMs = Number<struct TimeMsTag, std::uint64_t>;  // Unix time, milliseconds
 
 // D5: UUIDv8 of SHA-256(min(a,b) || max(a,b)); a == b gives the self conversation.
 ConversationId direct_conversation(const UserId& a, const UserId& b);

@@ -16,12 +16,12 @@ struct Limits {
   std::uint32_t cursors = 1000;
 };
 
-inline constexpr std::uint32_t kTitleChars = 128;            // D37
+inline constexpr std::uint32_t kTitleChars = 128;  // D37
 inline constexpr std::uint32_t kHistoryDefault = 50;
-inline constexpr std::uint32_t kHistoryMax = 200;            // D25
-inline constexpr std::uint32_t kPageBytes = 512 * 1024;      // D6
-inline constexpr std::uint32_t kChangedMax = 200;            // D6
-inline constexpr std::uint32_t kReceiptMembers = 32;         // R22: receipts go to others in groups up to this size
-inline constexpr std::uint32_t kFanoutThreshold = 500;       // R22
+inline constexpr std::uint32_t kHistoryMax = 200;        // D25
+inline constexpr std::uint32_t kPageBytes = 512 * 1024;  // D6
+inline constexpr std::uint32_t kChangedMax = 200;        // D6
+inline constexpr std::uint32_t kReceiptMembers = 32;     // R22: receipts go to others in groups up to this size
+inline constexpr std::uint32_t kFanoutThreshold = 500;   // R22
 
 }  // namespace parley::chat

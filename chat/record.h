@@ -73,12 +73,14 @@ struct Leave {};
 struct Dissolve {};
 struct Block {
   bool off = false;
+  std::optional<UserId> peer;  // creates the direct conversation where there is none yet
 };
 struct Schedule {
   std::optional<UserId> peer;
   std::string_view body;
   TimeMs due;
 };
+// Made by a persister: the record's actor, device, id and payload hash are those of the schedule.
 struct Fire {
   std::string_view body;
 };

@@ -9,6 +9,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,7 +37,7 @@ using Digest = std::array<std::uint8_t, 16>;  // SHA-256 cut to 128 bits
 // stay is state; earlier ones are rows in PostgreSQL.
 struct Member {
   Role role = Role::member;
-  Seq stay_from;                 // seq of the event that added him (1 for founders)
+  Seq stay_from;                      // seq of the event that added him (1 for founders)
   std::optional<TimeMs> muted_until;  // 0: without end; absent: not muted
   Seq read_seq;
   MessageNumber read_number;
@@ -51,7 +52,8 @@ struct GroupSettings {
   auto operator<=>(const GroupSettings&) const = default;
 };
 
-// An id consumed by an event or a schedule (R8). seq 0: a schedule.
+// An id consumed by an event or a schedule (R8). seq 0: a schedule. A message that a schedule became consumes the schedule's id
+// anew, with its seq: so the consumed ids of a conversation are exactly its stored events that bear an id and its stored schedules.
 struct Consumed {
   UserId user;
   RequestId id;
@@ -73,10 +75,10 @@ struct ConversationState {
   GroupSettings settings;
   std::optional<TimeMs> all_muted_until;  // 0: without end
   bool dissolved = false;
-  std::vector<UserId> blockers;      // direct: those who block the other, ascending
+  std::vector<UserId> blockers;                       // direct: those who block the other, ascending
   std::vector<std::pair<UserId, RequestId>> pending;  // schedules not fired or cancelled, oldest first
-  std::deque<Consumed> window;       // oldest first, at most kWindow
-  std::optional<Offset> left;        // offset of the newest id that fell out of the window
+  std::deque<Consumed> window;                        // oldest first, at most kWindow
+  std::optional<Offset> left;                         // offset of the newest id that fell out of the window
 
   bool operator==(const ConversationState&) const = default;
   const Member* member(const UserId& user) const {
@@ -88,6 +90,13 @@ struct ConversationState {
 // Canonical bytes of a state: equal states give equal bytes and the reverse. Includes everything above.
 std::string encode_state(const ConversationState& state);
 std::optional<ConversationState> decode_state(std::string_view bytes);
+
+// Appends to the window what was consumed at a higher offset than everything in it; what falls out moves `left`.
+void consume(ConversationState& state, const Consumed& consumed);
+
+// The window and `left` as a store finds them (R18): `newest` holds the conversation's last kWindow + 1 consumed ids (fewer where
+// there are no more), events that bear an id and schedules alike, by ascending offset.
+void restore_window(ConversationState& state, std::span<const Consumed> newest);
 
 // P5: the one formula. 0 for those who are not members.
 inline std::uint64_t unread(MessageNumber last, MessageNumber read) { return last.value > read.value ? last.value - read.value : 0; }
