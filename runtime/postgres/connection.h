@@ -1,0 +1,58 @@
+// A blocking connection for threads that may wait: the persister's writer, migrations, tools. Never on an I/O thread.
+//
+// Not thread-safe. Every statement ends by `timeout_ms` (the server's statement_timeout; a dead peer is noticed by TCP). After
+// Errc::unavailable the connection may be broken: `broken()` tells, and the owner makes a new one, so that nothing that
+// belongs to a session (advisory locks, settings) is lost unnoticed.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/postgres/sql.h"
+#include "runtime/postgres/values.h"
+
+struct pg_conn;
+
+namespace parley::runtime::postgres {
+
+class Connection {
+ public:
+  struct Query {
+    Sql sql;
+    Params params;
+  };
+
+  static std::expected<Connection, Error> open(const std::string& dsn, std::uint32_t timeout_ms = 10'000);
+
+  bool broken() const;
+
+  // One prepared statement.
+  std::expected<Rows, Error> query(Sql sql, const Params& params = {});
+  // Several in one round trip, one transaction unless one is open already; stops at the first failure.
+  std::expected<std::vector<Rows>, Error> queries(const std::vector<Query>& queries);
+  // SQL text of the program's own files (migrations): several statements, no parameters, no rows.
+  std::expected<void, Error> script(const std::string& sql);
+
+  // COPY ... FROM STDIN (FORMAT BINARY): begin, any number of pieces, end.
+  std::expected<void, Error> copy_begin(Sql sql);
+  std::expected<void, Error> copy_data(std::string_view bytes);
+  std::expected<void, Error> copy_end();
+
+ private:
+  struct Finish {
+    void operator()(pg_conn* connection) const;
+  };
+  explicit Connection(pg_conn* owned) : connection_(owned) {}
+  std::expected<std::string, Error> prepare(Sql sql, const Params::Raw& raw);
+  Error error(const pg_result* result) const;
+
+  std::unique_ptr<pg_conn, Finish> connection_;
+  std::unordered_map<const char*, std::string> prepared_;
+};
+
+}  // namespace parley::runtime::postgres
