@@ -5,7 +5,7 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 
 find_package(Threads REQUIRED)
 find_package(OpenSSL REQUIRED)
-find_package(Boost 1.81 REQUIRED)
+find_package(Boost 1.81 REQUIRED COMPONENTS json)
 find_package(Protobuf 3.21 MODULE REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
 find_package(fmt REQUIRED)

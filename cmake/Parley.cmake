@@ -16,7 +16,7 @@ if(PARLEY_SANITIZE)
   add_compile_options(-fsanitize=${PARLEY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${PARLEY_SANITIZE})
 endif()
-# Asio and Beast are compiled once (runtime/asio.cpp, gateway/http/beast.cpp).
+# Asio and Beast are compiled once (runtime/asio.cpp, runtime/beast.cpp).
 add_compile_definitions(BOOST_ASIO_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED BOOST_BEAST_SEPARATE_COMPILATION)
 
 function(parley_library name)

@@ -11,8 +11,8 @@ namespace parley::runtime {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual chat::TimeMs wall() const = 0;     // Unix time
-  virtual chat::TimeMs steady() const = 0;   // never goes back; for timeouts
+  virtual chat::TimeMs wall() const = 0;    // Unix time
+  virtual chat::TimeMs steady() const = 0;  // never goes back; for timeouts
 };
 
 class SystemClock final : public Clock {
