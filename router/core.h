@@ -74,11 +74,16 @@ class Core {
 
   void on_tick();
 
-  // The entry at which a partition stopped because of a newer fold version (R6); alarms.
+  // Partitions that stopped because of a newer fold version (R6); alarms.
   std::vector<Partition> stopped() const;
 
+  // R19: partitions given up because PostgreSQL went back below what was evicted; the shell takes them over anew (R17).
+  std::vector<Partition> take_dropped();
+
   struct Stats {
-    std::size_t streams = 0, users = 0, conversations = 0, parked = 0, partitions = 0;
+    std::size_t streams = 0, users = 0, registrations = 0, conversations = 0, parked = 0, parked_bytes = 0, partitions = 0, loads_waiting = 0;
+    std::uint64_t records = 0, malformed = 0, deliveries = 0, evictions = 0, loads = 0, loads_refused = 0, loads_failed = 0, parked_dropped = 0;
+    std::uint64_t behind = 0;  // records taken whose outcome is not sent yet (next offset - upto), over all partitions
   };
   Stats stats() const;
 

@@ -1,0 +1,124 @@
+#include "router/conversations.h"
+
+#include <algorithm>
+
+#include "chat/limits.h"
+#include "chat/rules.h"
+
+namespace parley::router {
+
+namespace {
+
+using chat::Rule;
+
+bool within(const std::vector<store::Stay>& stays, chat::Seq seq) {
+  return std::ranges::any_of(stays, [seq](const store::Stay& stay) { return stay.from <= seq && (!stay.to || seq <= *stay.to); });
+}
+
+std::vector<chat::UserId> everyone(const chat::ConversationState& state) {
+  std::vector<chat::UserId> users;
+  users.reserve(state.members.size());
+  for (const auto& [user, member] : state.members) users.push_back(user);
+  return users;
+}
+
+// Receipts go to the reader's own connections always, to the others only where that stays cheap (R22, D30).
+std::vector<chat::UserId> told_of_mark(const chat::ConversationState& state, const chat::UserId& reader) {
+  if (state.members.size() <= chat::kReceiptMembers) return everyone(state);
+  return {reader};
+}
+
+// After the fold: the members, and those whose stay ended with this very event, who still see it.
+std::vector<chat::UserId> recipients(const chat::ConversationState& state, const chat::Verdict& verdict) {
+  if (const auto* event = std::get_if<chat::Event>(&verdict)) {
+    std::vector<chat::UserId> users = everyone(state);
+    for (const chat::StayChange& change : event->stays)
+      if (!change.begins && !state.member(change.user)) users.push_back(change.user);
+    return users;
+  }
+  if (const auto* mark = std::get_if<chat::Mark>(&verdict)) return told_of_mark(state, mark->user);
+  return {};
+}
+
+}  // namespace
+
+void Conversations::admit(const chat::ConversationId& conversation, store::ColdLoad load) {
+  recent_.push_front(conversation);
+  cached_.insert_or_assign(conversation, Held{.state = std::move(load.state),
+                                              .position = load.position,
+                                              .last_record = {},
+                                              .stored = std::move(load.events),
+                                              .stays = std::move(load.stays),
+                                              .used = recent_.begin()});
+}
+
+std::optional<Outcome> Conversations::outcome(const chat::ConversationId& conversation, const chat::Record& record, chat::Offset offset,
+                                              chat::TimeMs log_time) {
+  Held& held = cached_.at(conversation);
+  recent_.splice(recent_.begin(), recent_, held.used);
+  held.last_record = std::max(held.last_record, offset);
+  if (offset < held.position && chat::on(Rule::oc)) return below(held, record, offset);
+  if (!held.stored.empty()) held.stored = {}, held.stays = {};
+  Outcome out{chat::fold(held.state, record, offset, log_time), {}};
+  out.recipients = recipients(held.state, out.verdict);
+  return out;
+}
+
+// R18: O_c lies above this record. PostgreSQL tells what it did, as far as that can still be told.
+std::optional<Outcome> Conversations::below(const Held& held, const chat::Record& record, chat::Offset offset) const {
+  auto it = std::ranges::lower_bound(held.stored, offset, {}, &store::StoredEvent::offset);
+  if (it != held.stored.end() && it->offset == offset) return of_stored(held, *it);
+  const chat::Member* actor = held.state.member(record.actor);
+  if (std::holds_alternative<chat::op::MarkRead>(record.op) || std::holds_alternative<chat::op::Delivered>(record.op)) {
+    if (!actor) return std::nullopt;
+    return Outcome{chat::Mark{record.actor, actor->read_seq, actor->read_number, actor->delivered_seq}, told_of_mark(held.state, record.actor)};
+  }
+  if (const auto* block = std::get_if<chat::op::Block>(&record.op)) {
+    // The blocker waits for this before he is told that the block is in force (R5).
+    bool blocks = std::ranges::find(held.state.blockers, record.actor) != held.state.blockers.end();
+    if (blocks != block->off) return Outcome{chat::Nothing{}, {}};
+  }
+  return std::nullopt;
+}
+
+Outcome Conversations::of_stored(const Held& held, const store::StoredEvent& event) const {
+  Outcome out{event.event, {}};
+  if (!chat::on(Rule::stay)) {
+    out.recipients = everyone(held.state);
+    return out;
+  }
+  for (const auto& [user, stays] : held.stays)
+    if (within(stays, event.event.seq)) out.recipients.push_back(user);
+  return out;
+}
+
+std::vector<std::pair<chat::Offset, Outcome>> Conversations::stored(const chat::ConversationId& conversation, chat::Offset first, chat::Offset last) {
+  Held& held = cached_.at(conversation);
+  held.last_record = std::max(held.last_record, last);
+  std::vector<std::pair<chat::Offset, Outcome>> outcomes;
+  for (const store::StoredEvent& event : held.stored)
+    if (first <= event.offset && event.offset <= last) outcomes.emplace_back(event.offset, of_stored(held, event));
+  return outcomes;
+}
+
+std::size_t Conversations::evict(std::size_t keep, chat::Offset known) {
+  std::size_t excess = cached_.size() > keep ? cached_.size() - keep : 0, evicted = 0;
+  // Those used longest ago are the likeliest to be persisted: a walk this long finds enough of them or there are few.
+  std::size_t steps = 2 * excess + 16;
+  for (auto it = recent_.end(); excess > evicted && it != recent_.begin() && steps-- > 0;) {
+    --it;
+    auto held = cached_.find(*it);
+    if (held->second.last_record >= known && chat::on(Rule::evict_known)) continue;
+    cached_.erase(held);
+    it = recent_.erase(it);
+    ++evicted;
+  }
+  return evicted;
+}
+
+const chat::ConversationState* Conversations::state(const chat::ConversationId& conversation) const {
+  auto it = cached_.find(conversation);
+  return it == cached_.end() ? nullptr : &it->second.state;
+}
+
+}  // namespace parley::router
