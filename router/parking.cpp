@@ -39,7 +39,7 @@ void Parking::drop_bodies(ParkedRun& run) {
   for (const ParkedRecord& record : run.records) bytes_ -= record.bytes();
   dropped_ += run.records.size();
   run.dropped_to = run.records.back().offset;
-  run.records = {};
+  run.records.clear();
 }
 
 ParkedRun Parking::take(const chat::ConversationId& conversation) {
