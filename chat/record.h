@@ -35,60 +35,60 @@ struct FoldLimits {
 
 namespace op {
 struct Send {
-  std::optional<UserId> peer;  // directTo; absent where `conversation` was given
-  std::string_view body;
+  std::optional<UserId> peer{};  // directTo; absent where `conversation` was given
+  std::string_view body{};
   bool mention_all = false;
 };
 struct MarkRead {
-  Seq seq;
-  MessageNumber number;
+  Seq seq{};
+  MessageNumber number{};
 };
 struct Delivered {
-  Seq seq;
+  Seq seq{};
 };
 struct Create {
-  std::string_view title;
-  std::vector<UserId> members;  // without the creator
+  std::string_view title{};
+  std::vector<UserId> members{};  // without the creator
 };
 struct Update {
-  std::optional<std::string_view> title, notice, avatar, description;
-  std::optional<bool> history_for_new_members, members_may_add, mention_all_admins;
+  std::optional<std::string_view> title{}, notice{}, avatar{}, description{};
+  std::optional<bool> history_for_new_members{}, members_may_add{}, mention_all_admins{};
 };
 struct Add {
-  std::vector<UserId> users;
+  std::vector<UserId> users{};
 };
 struct Remove {
-  std::vector<UserId> users;
+  std::vector<UserId> users{};
 };
 struct SetRole {
-  UserId user;
+  UserId user{};
   Role role = Role::member;
 };
 struct Mute {
-  std::optional<UserId> user;  // absent: everyone
-  TimeMs until;                // 0: without end
+  std::optional<UserId> user{};  // absent: everyone
+  TimeMs until{};                // 0: without end
   bool off = false;
 };
 struct Leave {};
 struct Dissolve {};
 struct Block {
   bool off = false;
-  std::optional<UserId> peer;  // creates the direct conversation where there is none yet
+  std::optional<UserId> peer{};  // creates the direct conversation where there is none yet
 };
 struct Schedule {
-  std::optional<UserId> peer;
-  std::string_view body;
-  TimeMs due;
+  std::optional<UserId> peer{};
+  std::string_view body{};
+  TimeMs due{};
 };
 // Made by a persister: the record's actor, device, id and payload hash are those of the schedule.
 struct Fire {
-  std::string_view body;
+  std::string_view body{};
 };
 struct Cancel {
-  RequestId scheduled;
+  RequestId scheduled{};
 };
 struct Account {
-  std::string_view body;
+  std::string_view body{};
 };
 // Declared in the log, not folded by version 1: Rejected{unsupported}.
 struct Unsupported {};
