@@ -74,18 +74,34 @@ struct Stay {
 
 // ---- writing (persister; synchronous, on its own thread) ---------------------------------------------------------------
 
+// One change of who sees what, at the event `seq`.
+struct StayWrite {
+  enum class What : std::uint8_t {
+    begins,  // `user` sees from `from` on (1 while historyForNewMembers is on, D52)
+    ends,    // `user` sees up to and including `seq`
+    opens,   // historyForNewMembers was switched on: everyone present sees from 1
+  };
+  What what;
+  Seq seq;
+  UserId user;
+  Seq from;
+};
+
 struct ConversationWrite {
   ConversationId id;
-  chat::ConversationState state;  // at the end of the batch
-  Offset last_offset;             // of the last record that touched it
-  std::vector<UserId> touched;    // members whose row changed
-  // Stay changes of the batch in order: begun at `from`, ended at `to`.
-  struct StayWrite {
-    UserId user;
-    Seq seq;
-    bool begins;
-  };
-  std::vector<StayWrite> stays;
+  // At the end of the batch, without what other rows say: `members` holds only those `touched` who are members, `window`,
+  // `left` and `pending` are empty (they follow from events and schedules, chat::restore_window).
+  chat::ConversationState state;
+  std::uint32_t member_count = 0;
+  Offset last_offset;            // of the last record that changed it
+  std::vector<UserId> touched;   // members whose row changed, came or went; each once
+  std::vector<StayWrite> stays;  // in order
+};
+
+struct ScheduleDone {
+  ConversationId conversation;
+  UserId user;
+  RequestId id;
 };
 
 struct Batch {
@@ -94,8 +110,8 @@ struct Batch {
   Offset next;      // and the one it leaves
   std::vector<StoredEvent> events;
   std::vector<ConversationWrite> conversations;
-  std::vector<StoredSchedule> schedules;                          // new ones
-  std::vector<std::pair<ConversationId, RequestId>> schedules_done;  // fired or cancelled
+  std::vector<StoredSchedule> schedules;     // new ones
+  std::vector<ScheduleDone> schedules_done;  // fired or cancelled
 };
 
 class Writer {
@@ -107,9 +123,11 @@ class Writer {
   virtual Result<Offset> position(Partition partition) = 0;
   // The states of these conversations, in their order, as of the partition's position; Kind::none where absent.
   virtual Result<std::vector<chat::ConversationState>> load(Partition partition, const std::vector<ConversationId>& conversations) = 0;
-  // One transaction, exactly once: Errc::lost when the position is not `expected` any more.
+  // One transaction, exactly once: Errc::lost when the position is not `expected` any more. An event that the store refuses is
+  // stored without its body, flagged (R12), and told to whom `on_quarantined` named, before the transaction ends.
   virtual Result<void> commit(const Batch& batch) = 0;
-  // Schedules due at or before `now`, not done, at most `limit`.
+  virtual void on_quarantined(std::move_only_function<void(Partition, const StoredEvent&, std::string_view why)> told) = 0;
+  // Schedules due at or before `now`, not done, at most `limit`, the earliest first.
   virtual Result<std::vector<StoredSchedule>> due(Partition partition, TimeMs now, std::size_t limit) = 0;
 };
 
@@ -121,7 +139,7 @@ using Positions = std::vector<Offset>;  // one per partition
 struct ColdLoad {
   Offset position;  // O
   chat::ConversationState state;
-  std::vector<StoredEvent> events;  // those at or above the offset asked for, ascending
+  std::vector<StoredEvent> events;                          // those at or above the offset asked for, ascending
   std::vector<std::pair<UserId, std::vector<Stay>>> stays;  // of everyone who was there at one of `events`
 };
 
@@ -136,6 +154,8 @@ struct LookedUp {
   std::uint64_t payload_hash = 0;
 };
 
+// Of conversations that have been spoken in: a self conversation without a message (D50) and a direct one without any event
+// (founded by a block) are neither listed nor among `changed`.
 struct Summary {
   ConversationId conversation;
   chat::Kind kind;
@@ -176,10 +196,10 @@ struct ResumeQuery {
 };
 struct ResumeResult {
   std::vector<Marks> marks;
-  std::vector<StoredEvent> events;   // ascending per conversation, only what he may see
-  bool too_many = false;             // more than max_events are owed: `events` is empty
-  bool cursor_ahead = false;         // D32
-  std::vector<Summary> changed;      // at most chat::kChangedMax, newest activity first
+  std::vector<StoredEvent> events;  // ascending per conversation, only what he may see
+  bool too_many = false;            // more than max_events are owed: `events` is empty
+  bool cursor_ahead = false;        // D32
+  std::vector<Summary> changed;     // at most chat::kChangedMax, newest activity first
   bool more = false;
 };
 
