@@ -34,30 +34,44 @@ class Worker {
  public:
   Worker(Settings settings, store::Writer& writer, Partition partition, Offset position);
 
+  Partition partition() const { return partition_; }
   Offset position() const { return position_; }
 
-  // Folds entries (which start at `position()`, offsets ascending; `end` as the consumer told) into a batch; loads what is
-  // not cached. Errc::unavailable: nothing changed, try again. An entry with a newer fold version ends the batch before it
-  // and sets `stopped()` (R6).
+  // Folds entries (offsets ascending; those below `position()` are known and skipped; `end` as the consumer told) into a batch;
+  // loads what is not cached. Errc::unavailable: nothing changed, try again. An entry with a newer fold version ends the batch
+  // before it and sets `stopped()` (R6).
   store::Result<store::Batch> fold_batch(std::span<const eventlog::Entry> entries, Offset end);
 
-  // Writes it. Errc::lost: drops all cached states (R11); the caller starts again from Writer::position.
-  // Errc::unavailable: the outcome is unknown; the caller asks Writer::position before it goes on.
+  // Writes it. Errc::lost: drops all cached states (R11); the caller starts again from Writer::position, by `reset`.
+  // Errc::unavailable: the outcome is unknown; called again with the same batch it asks for the position first.
   store::Result<void> commit(const store::Batch& batch);
 
   // Starts over at a position told by the store.
   void reset(Offset position);
 
   std::optional<Offset> stopped() const { return stopped_; }
+  std::size_t cached() const { return states_.size(); }
 
  private:
+  struct Cached {
+    chat::ConversationState state;
+    std::uint64_t used = 0;
+  };
+  store::Result<void> load(const std::vector<chat::ConversationId>& wanted);
+  void use(const chat::ConversationId& id, Cached& cached);
+  void forget_unused();
+  void settle(Offset next);
+
   Settings settings_;
   store::Writer& writer_;
   Partition partition_;
   Offset position_;
   std::optional<Offset> stopped_;
-  std::unordered_map<chat::ConversationId, chat::ConversationState> states_;
-  std::deque<chat::ConversationId> recent_;
+  bool folded_ahead_ = false;  // states_ are ahead of position_: a batch was folded and not written yet
+  bool in_doubt_ = false;      // whether the last batch was written is unknown
+  std::unordered_map<chat::ConversationId, Cached> states_;
+  std::deque<std::pair<chat::ConversationId, std::uint64_t>> recent_;  // by use; outdated entries are skipped
+  std::uint64_t uses_ = 0;
 };
 
 }  // namespace parley::persister

@@ -93,9 +93,10 @@ struct ConversationWrite {
   // `left` and `pending` are empty (they follow from events and schedules, chat::restore_window).
   chat::ConversationState state;
   std::uint32_t member_count = 0;
-  Offset last_offset;            // of the last record that changed it
-  std::vector<UserId> touched;   // members whose row changed, came or went; each once
-  std::vector<StayWrite> stays;  // in order
+  std::optional<Offset> changed;  // of the last record that changed the conversation itself; absent: only marks moved
+  Offset last_offset;             // of the last record that changed anything: stands for the rows of `touched`
+  std::vector<UserId> touched;    // members whose row changed, came or went; each once
+  std::vector<StayWrite> stays;   // in order
 };
 
 struct ScheduleDone {

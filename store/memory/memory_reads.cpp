@@ -82,7 +82,7 @@ ResumeResult resume_of(const Data& data, const ResumeQuery& query) {
     for (Summary& summary : all_summaries(data, query.user)) {
       const bool held = std::ranges::any_of(query.cursors, [&](const Cursor& cursor) { return cursor.conversation == summary.conversation; });
       const Conversation& c = *data.find(summary.conversation);
-      const bool old = query.since && c.partition.value < query.since->size() && c.last_offset < (*query.since)[c.partition.value];
+      const bool old = query.since && c.partition.value < query.since->size() && !c.changed_for(query.user, (*query.since)[c.partition.value]);
       if (!held && !old) out.changed.push_back(std::move(summary));
     }
     out.more = out.changed.size() > chat::kChangedMax;

@@ -14,6 +14,11 @@ bool Conversation::sees(const UserId& user, Seq seq) const {
   return std::ranges::any_of(at->second, [&](const StayRow& stay) { return stay.from <= seq && (!stay.to || seq <= *stay.to); });
 }
 
+bool Conversation::changed_for(const UserId& member, Offset since) const {
+  const auto at = members_changed.find(member);
+  return changed >= since || (at != members_changed.end() && at->second >= since);
+}
+
 std::optional<Seq> Conversation::first_visible(const UserId& user) const {
   const auto at = stays.find(user);
   if (at == stays.end() || at->second.empty()) return std::nullopt;
@@ -124,13 +129,16 @@ Result<void> MemoryStore::commit(const Batch& batch, std::move_only_function<voi
     std::map<UserId, chat::Member> members = std::move(c.state.members);
     c.state = write.state;
     for (const UserId& user : write.touched) {
-      if (const chat::Member* member = write.state.member(user))
+      if (const chat::Member* member = write.state.member(user)) {
         members[user] = *member;
-      else
+        c.members_changed[user] = write.last_offset;
+      } else {
         members.erase(user);
+        c.members_changed.erase(user);
+      }
     }
     c.state.members = std::move(members);
-    c.last_offset = write.last_offset;
+    if (write.changed) c.changed = *write.changed;
     for (const StayWrite& stay : write.stays) write_stay(c, stay);
   }
   for (const StoredSchedule& schedule : batch.schedules) at(schedule.conversation).schedules.push_back(schedule);

@@ -25,13 +25,15 @@ struct StayRow {
 
 struct Conversation {
   Partition partition;
-  chat::ConversationState state;  // as written; `members` complete, window and pending empty
-  Offset last_offset;
+  chat::ConversationState state;             // as written; `members` complete, window and pending empty
+  Offset changed;                            // by the record there
+  std::map<UserId, Offset> members_changed;  // likewise, of present members
   std::map<Seq, StoredEvent> events;
   std::vector<StoredSchedule> schedules;  // by offset
   std::map<UserId, std::vector<StayRow>> stays;
 
   bool sees(const UserId& user, Seq seq) const;
+  bool changed_for(const UserId& member, Offset since) const;
   std::optional<Seq> first_visible(const UserId& user) const;
   // The state that the fold had at the position (R18).
   chat::ConversationState whole() const;

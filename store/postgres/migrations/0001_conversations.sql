@@ -22,7 +22,7 @@ create table conversations (
   last_number bigint not null,
   last_message_seq bigint not null,
   last_time bigint not null,
-  last_offset bigint not null,
+  changed_offset bigint not null,  -- of the last record that changed this row
   member_count integer not null,
   all_muted_until bigint,
   dissolved boolean not null,
@@ -47,6 +47,7 @@ create table members (
   read_seq bigint not null,
   read_number bigint not null,
   delivered_seq bigint not null,
+  changed_offset bigint not null,
   primary key (conversation, user_id)
 ) with (fillfactor = 75);
 create index members_by_user on members (user_id);
