@@ -96,9 +96,9 @@ class Consumer {
 };
 
 struct ConsumerOptions {
-  std::string group;                // offsets are committed under this name
+  std::string group{};              // offsets are committed under this name
   bool join = false;                // true: partitions come by on_assigned; false: the owner starts what it likes
-  std::string member;               // group mode: static membership id (restart without a rebalance); may be empty
+  std::string member{};             // group mode: static membership id (restart without a rebalance); may be empty
   std::uint32_t fetch_min_bytes = 1;
   std::uint32_t fetch_wait_ms = 500;
 };

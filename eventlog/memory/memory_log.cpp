@@ -56,9 +56,24 @@ std::optional<Entry> MemoryBroker::at_or_after(Partition partition, Offset from)
   return Entry{offset, stored.time, stored.key, stored.value, stored.traceparent};
 }
 
+bool MemoryBroker::step() {
+  bool moved = false;
+  // Callbacks may attach and detach: whoever left meanwhile is passed over.
+  const auto each = [&](const auto& attached, auto act) {
+    for (auto* one : std::vector(attached))
+      if (std::ranges::find(attached, one) != attached.end() && act(*one)) moved = true;
+  };
+  each(producers_, [](MemoryProducer& producer) { return producer.land(); });
+  each(producers_, [](MemoryProducer& producer) { return producer.tell(); });
+  each(logs_, [](MemoryLog& log) { return log.answer(); });
+  for (std::uint32_t p = 0; p < settings_.partitions; ++p) each(consumers_, [p](MemoryConsumer& consumer) { return consumer.deliver(Partition{p}, 100); });
+  return moved;
+}
+
 // ---- producer ----
 
 MemoryProducer::~MemoryProducer() {
+  std::erase(broker_.producers_, this);
   std::map<Partition, std::deque<Attempt>> flying;
   for (auto& queued : queue_) {
     auto& attempts = flying[queued.attempt.partition];

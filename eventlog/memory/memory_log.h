@@ -25,7 +25,9 @@
 
 namespace parley::eventlog::memory {
 
+class MemoryConsumer;
 class MemoryLog;
+class MemoryProducer;
 
 struct Attempt {
   Partition partition;
@@ -53,6 +55,9 @@ class MemoryBroker {
   std::size_t orphans() const { return orphans_.size(); }
   void land_orphan(std::size_t queue);  // appends the first of that queue
 
+  // For tests that care for no schedule: lets everyone attached do the next thing, in the order they came. False: all is at rest.
+  bool step();
+
   // ---- what a checker looks at ----
   const Settings& settings() const { return settings_; }
   bool available() const { return available_; }
@@ -63,6 +68,8 @@ class MemoryBroker {
   std::optional<Entry> at_or_after(Partition partition, Offset from) const;
 
  private:
+  friend class MemoryConsumer;
+  friend class MemoryLog;
   friend class MemoryProducer;
   struct Stored {
     TimeMs time;
@@ -80,11 +87,14 @@ class MemoryBroker {
   std::vector<Sequence> partitions_;
   std::map<std::string, std::map<Partition, Offset>> committed_;
   std::deque<std::deque<Attempt>> orphans_;
+  std::vector<MemoryProducer*> producers_;  // attached now
+  std::vector<MemoryConsumer*> consumers_;
+  std::vector<MemoryLog*> logs_;
 };
 
 class MemoryProducer final : public Producer {
  public:
-  explicit MemoryProducer(MemoryBroker& broker) : broker_(broker) {}
+  explicit MemoryProducer(MemoryBroker& broker) : broker_(broker) { broker_.producers_.push_back(this); }
   // A crash: of every partition the first `in_flight` attempts become orphans, the others are gone.
   ~MemoryProducer() override;
 
@@ -130,7 +140,10 @@ class MemoryProducer final : public Producer {
 
 class MemoryConsumer final : public Consumer {
  public:
-  MemoryConsumer(MemoryBroker& broker, ConsumerOptions options, ConsumerEvents& events) : broker_(broker), options_(std::move(options)), events_(events) {}
+  MemoryConsumer(MemoryBroker& broker, ConsumerOptions options, ConsumerEvents& events) : broker_(broker), options_(std::move(options)), events_(events) {
+    broker_.consumers_.push_back(this);
+  }
+  ~MemoryConsumer() override { std::erase(broker_.consumers_, this); }
 
   void start(Partition partition, Offset from) override;
   void stop(Partition partition) override { reading_.erase(partition); }
@@ -160,7 +173,8 @@ class MemoryConsumer final : public Consumer {
 
 class MemoryLog final : public Log {
  public:
-  explicit MemoryLog(MemoryBroker& broker) : broker_(broker) {}
+  explicit MemoryLog(MemoryBroker& broker) : broker_(broker) { broker_.logs_.push_back(this); }
+  ~MemoryLog() override { std::erase(broker_.logs_, this); }
 
   void open(Callback<Topic> done) override;
   // What is told is the state at the time of asking: the oldest that a real log may tell.

@@ -1,0 +1,47 @@
+#include "eventlog/contract_subjects.h"
+
+#include <boost/asio/io_context.hpp>
+
+#include "eventlog/kafka/kafka_log.h"
+#include "eventlog/memory/memory_log.h"
+#include "runtime/clock.h"
+#include "tests/services/services.h"
+
+namespace parley::eventlog::test {
+namespace {
+
+class MemorySubject final : public Subject {
+ public:
+  explicit MemorySubject(const Wish& wish)
+      : broker_({.partitions = wish.partitions, .queue_entries = wish.queue_entries, .entry_bytes = wish.entry_bytes}, clock_) {}
+  std::unique_ptr<Log> connect() override { return std::make_unique<memory::MemoryLog>(broker_); }
+  void turn() override { broker_.step(); }
+
+ private:
+  runtime::SystemClock clock_;
+  memory::MemoryBroker broker_;
+};
+
+class KafkaSubject final : public Subject {
+ public:
+  explicit KafkaSubject(const Wish& wish) : wish_(wish), topic_(parley::test::fresh_topic("contract", wish.partitions)) {}
+  std::unique_ptr<Log> connect() override {
+    return kafka::make_log(
+        {.bootstrap = parley::test::services().bootstrap, .topic = topic_, .queue_entries = wish_.queue_entries, .entry_bytes = wish_.entry_bytes}, io_);
+  }
+  void turn() override { io_.run_one_for(std::chrono::milliseconds(10)); }
+
+ private:
+  Wish wish_;
+  std::string topic_;
+  boost::asio::io_context io_;
+};
+
+}  // namespace
+
+std::unique_ptr<Subject> make_subject(Kind kind, const Wish& wish) {
+  if (kind == Kind::memory) return std::make_unique<MemorySubject>(wish);
+  return std::make_unique<KafkaSubject>(wish);
+}
+
+}  // namespace parley::eventlog::test

@@ -1,0 +1,225 @@
+#include "eventlog/kafka/kafka_log.h"
+
+#include <boost/asio/post.hpp>
+#include <chrono>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "eventlog/kafka/consumer.h"
+#include "eventlog/kafka/event_queue.h"
+#include "eventlog/kafka/handle.h"
+#include "eventlog/kafka/producer.h"
+#include "eventlog/kafka/topic_check.h"
+#include "eventlog/kafka/worker.h"
+
+namespace parley::eventlog::kafka {
+namespace {
+
+using Offsets = std::vector<Offset>;
+constexpr std::chrono::milliseconds kAskAgain{20};
+
+// One request to each broker that leads partitions: the old meaning of a "time" below zero, RD_KAFKA_OFFSET_END and
+// _BEGINNING, is the end and the begin. (rd_kafka_query_watermark_offsets would ask partition by partition.)
+std::expected<Offsets, Error> query_offsets_once(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, std::int64_t which, int timeout_ms) {
+  const auto list = make_partitions(static_cast<int>(partitions));
+  for (std::uint32_t p = 0; p < partitions; ++p) rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), static_cast<std::int32_t>(p))->offset = which;
+  if (const auto code = rd_kafka_offsets_for_times(client, list.get(), timeout_ms)) return std::unexpected(error_of(code, "offsets"));
+  Offsets out;
+  for (int i = 0; i < list->cnt; ++i) {
+    const auto& each = list->elems[i];
+    if (each.err) return std::unexpected(error_of(each.err, "offsets"));
+    if (each.offset < 0) return std::unexpected(Error{Errc::unavailable, "offsets: none told"});
+    out.push_back({static_cast<std::uint64_t>(each.offset)});
+  }
+  return out;
+}
+
+// While leaders move (a new topic, a broker that ended) it is asked again until the time is up.
+std::expected<Offsets, Error> query_offsets(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, std::int64_t which,
+                                            std::chrono::milliseconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    auto result = query_offsets_once(client, topic, partitions, which, static_cast<int>(std::max(left.count(), std::chrono::milliseconds::rep{1})));
+    if (result || std::chrono::steady_clock::now() + kAskAgain >= deadline) return result;
+    std::this_thread::sleep_for(kAskAgain);
+  }
+}
+
+// Questions of one kind. All who ask while a query is under way wait for the next one: its answer is asked after they asked.
+class Rounds {
+ public:
+  using Query = std::function<std::expected<Offsets, Error>()>;
+
+  Rounds(boost::asio::io_context& io, Worker& worker) : io_(io), worker_(worker) {}
+
+  void ask(const Query& query, Callback<Offsets> done) {
+    if (waiting_.size() >= kMostAskers) {
+      boost::asio::post(io_, [done = std::move(done)]() mutable { done(std::unexpected(Error{Errc::unavailable, "too many ask for offsets"})); });
+      return;
+    }
+    waiting_.push_back(std::move(done));
+    if (!running_) start(query);
+  }
+
+ private:
+  void start(const Query& query) {
+    running_ = true;
+    worker_.post([this, query, alive = std::weak_ptr(alive_), &io = io_, asked = std::exchange(waiting_, {})]() mutable {
+      auto result = query();
+      boost::asio::post(io, [this, query = std::move(query), alive = std::move(alive), asked = std::move(asked), result = std::move(result)]() mutable {
+        if (alive.expired()) return;
+        running_ = false;
+        // The next round first, so that it is under way while this one's owners work.
+        if (!waiting_.empty()) start(query);
+        for (auto& done : asked) {
+          done(result);
+          if (alive.expired()) return;
+        }
+      });
+    });
+  }
+
+  boost::asio::io_context& io_;
+  Worker& worker_;
+  bool running_ = false;
+  std::vector<Callback<Offsets>> waiting_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();
+};
+
+class KafkaLog final : public Log {
+ public:
+  KafkaLog(Settings settings, boost::asio::io_context& io)
+      : settings_(std::move(settings)), io_(io), client_(Conf(settings_).make(RD_KAFKA_PRODUCER)), ends_(io_, *worker_), begins_(io_, *worker_) {
+    events_ = std::make_unique<EventQueue>(
+        io_, QueueHandle(rd_kafka_queue_new(client_.get())), [this](EventHandle event) { answers_.push_back(std::move(event)); }, [this] { on_answers(); });
+  }
+
+  ~KafkaLog() override {
+    alive_.reset();
+    events_.reset();
+    // The worker may be using the client: it ends it.
+    worker_->post([client = std::move(client_)]() mutable { client.reset(); });
+  }
+
+  void open(Callback<Topic> done) override {
+    worker_->post([this, alive = std::weak_ptr(alive_), client = client_.get(), settings = settings_, &io = io_, done = std::move(done)]() mutable {
+      auto result = open_topic(client, settings);
+      boost::asio::post(io, [this, alive = std::move(alive), done = std::move(done), result = std::move(result)]() mutable {
+        if (alive.expired()) return;
+        if (result) partitions_ = result->partitions;
+        done(std::move(result));
+      });
+    });
+  }
+
+  void ends(Callback<Offsets> done) override { offsets(ends_, RD_KAFKA_OFFSET_END, std::move(done)); }
+  void begins(Callback<Offsets> done) override { offsets(begins_, RD_KAFKA_OFFSET_BEGINNING, std::move(done)); }
+
+  void committed(std::string group, Callback<std::vector<std::optional<Offset>>> done) override {
+    if (!opened(done)) return;
+    const auto list = make_partitions(static_cast<int>(partitions_));
+    rd_kafka_topic_partition_list_add_range(list.get(), settings_.topic.c_str(), 0, static_cast<std::int32_t>(partitions_) - 1);
+    auto* request = rd_kafka_ListConsumerGroupOffsets_new(group.c_str(), list.get());
+    const auto options = wait_for(RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+                                  [done = std::move(done), partitions = partitions_](const rd_kafka_event_t* event, std::optional<Error> error) mutable {
+                                    if (error) return done(std::unexpected(std::move(*error)));
+                                    std::size_t count = 0;
+                                    const auto* groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+                                        rd_kafka_event_ListConsumerGroupOffsets_result(const_cast<rd_kafka_event_t*>(event)), &count);
+                                    if (count != 1) return done(std::unexpected(Error{Errc::unavailable, "committed: no group in the answer"}));
+                                    if (const auto* failed = rd_kafka_group_result_error(groups[0]))
+                                      return done(std::unexpected(Error{Errc::unavailable, std::string("committed: ") + rd_kafka_error_string(failed)}));
+                                    std::vector<std::optional<Offset>> out(partitions);
+                                    const auto* found = rd_kafka_group_result_partitions(groups[0]);
+                                    for (int i = 0; found && i < found->cnt; ++i) {
+                                      const auto& each = found->elems[i];
+                                      if (each.err) return done(std::unexpected(error_of(each.err, "committed")));
+                                      if (each.offset >= 0) out.at(static_cast<std::size_t>(each.partition)) = Offset{static_cast<std::uint64_t>(each.offset)};
+                                    }
+                                    done(std::move(out));
+                                  });
+    rd_kafka_ListConsumerGroupOffsets(client_.get(), &request, 1, options.get(), events_->raw());
+    rd_kafka_ListConsumerGroupOffsets_destroy(request);
+  }
+
+  void trim(Partition partition, Offset before, Callback<void> done) override {
+    const auto list = make_partitions(1);
+    rd_kafka_topic_partition_list_add(list.get(), settings_.topic.c_str(), static_cast<std::int32_t>(partition.value))->offset =
+        static_cast<std::int64_t>(before.value);
+    auto* request = rd_kafka_DeleteRecords_new(list.get());
+    const auto options = wait_for(RD_KAFKA_ADMIN_OP_DELETERECORDS, [done = std::move(done)](const rd_kafka_event_t* event, std::optional<Error> error) mutable {
+      if (error) return done(std::unexpected(std::move(*error)));
+      const auto* found = rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(const_cast<rd_kafka_event_t*>(event)));
+      if (found->cnt != 1 || found->elems[0].err)
+        return done(std::unexpected(error_of(found->cnt == 1 ? found->elems[0].err : RD_KAFKA_RESP_ERR_UNKNOWN, "trim")));
+      done({});
+    });
+    rd_kafka_DeleteRecords(client_.get(), &request, 1, options.get(), events_->raw());
+    rd_kafka_DeleteRecords_destroy(request);
+  }
+
+  std::unique_ptr<Producer> producer() override { return std::make_unique<KafkaProducer>(settings_, io_, worker_); }
+
+  std::unique_ptr<Consumer> consumer(ConsumerOptions options, ConsumerEvents& events) override {
+    return std::make_unique<KafkaConsumer>(settings_, std::move(options), events, io_, worker_, [this](Callback<Offsets> done) { begins(std::move(done)); });
+  }
+
+ private:
+  using Answer = std::move_only_function<void(const rd_kafka_event_t*, std::optional<Error>)>;
+
+  template <class T>
+  bool opened(Callback<T>& done) {
+    if (partitions_ > 0) return true;
+    boost::asio::post(io_, [done = std::move(done)]() mutable { done(std::unexpected(Error{Errc::unavailable, "the log is not open"})); });
+    return false;
+  }
+
+  void offsets(Rounds& rounds, std::int64_t which, Callback<Offsets> done) {
+    if (!opened(done)) return;
+    rounds.ask([client = client_.get(), topic = settings_.topic, partitions = partitions_, which,
+                timeout = std::chrono::milliseconds(settings_.query_timeout_ms)] { return query_offsets(client, topic, partitions, which, timeout); },
+               std::move(done));
+  }
+
+  OptionsHandle wait_for(rd_kafka_admin_op_t operation, Answer answer) {
+    OptionsHandle options(rd_kafka_AdminOptions_new(client_.get(), operation));
+    char error[256];
+    rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(settings_.query_timeout_ms), error, sizeof error);
+    const auto number = ++asked_;
+    rd_kafka_AdminOptions_set_opaque(options.get(), reinterpret_cast<void*>(number));
+    pending_.emplace(number, std::move(answer));
+    return options;
+  }
+
+  void on_answers() {
+    const std::weak_ptr alive(alive_);
+    for (const auto& event : std::exchange(answers_, {})) {
+      auto node = pending_.extract(reinterpret_cast<std::uintptr_t>(rd_kafka_event_opaque(event.get())));
+      if (!node) continue;
+      std::optional<Error> error;
+      if (rd_kafka_event_error(event.get())) error = Error{Errc::unavailable, rd_kafka_event_error_string(event.get())};
+      node.mapped()(event.get(), std::move(error));
+      if (alive.expired()) return;
+    }
+  }
+
+  Settings settings_;
+  boost::asio::io_context& io_;
+  std::shared_ptr<Worker> worker_ = std::make_shared<Worker>();
+  ClientHandle client_;
+  std::unique_ptr<EventQueue> events_;
+  std::vector<EventHandle> answers_;  // of the turn being drained
+  std::map<std::uintptr_t, Answer> pending_;
+  std::uintptr_t asked_ = 0;
+  std::uint32_t partitions_ = 0;  // known once open
+  Rounds ends_, begins_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();
+};
+
+}  // namespace
+
+std::unique_ptr<Log> make_log(Settings settings, boost::asio::io_context& io) { return std::make_unique<KafkaLog>(std::move(settings), io); }
+
+}  // namespace parley::eventlog::kafka
