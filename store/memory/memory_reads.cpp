@@ -162,11 +162,10 @@ void MemoryReader::moved(Partition partition, Offset position) {
 
 template <class T, class Ask>
 void MemoryReader::later(Callback<T> done, Ask ask) {
-  store_.wait(this, [this, done = std::move(done), ask = std::move(ask)]() mutable {
-    if (store_.away_)
-      done(std::unexpected(kAway));
-    else
-      done(ask(store_.data_));
+  store_.wait_for_snapshot(this, [this, done = std::move(done), ask = std::move(ask)]() mutable -> std::move_only_function<void()> {
+    Result<T> result = std::unexpected(kAway);
+    if (!store_.away_) result = ask(store_.data_);
+    return [done = std::move(done), result = std::move(result)]() mutable { done(std::move(result)); };
   });
 }
 

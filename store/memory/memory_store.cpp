@@ -52,7 +52,13 @@ void MemoryStore::step(std::size_t index) {
   if (index >= waiting_.size()) return;
   Waiting next = std::move(waiting_[index]);
   waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(index));
+  if (!next.run) next.run = next.snapshot();
   next.run();
+}
+
+void MemoryStore::take_snapshot(std::size_t index) {
+  if (index >= waiting_.size() || waiting_[index].run) return;
+  waiting_[index].run = waiting_[index].snapshot();
 }
 
 void MemoryStore::step_all() {

@@ -68,6 +68,10 @@ class MemoryStore {
   std::size_t waiting() const { return waiting_.size(); }
   void step(std::size_t index = 0);
   void step_all();  // until nothing waits
+  // Takes the snapshot of a waiting read now; its answer still waits to be stepped, and is older by then.
+  void take_snapshot(std::size_t index);
+  // The port that waits: an answer does not reach a process that stands still.
+  const void* owner(std::size_t index) const { return waiting_.at(index).owner; }
 
   // ---- what goes wrong ----
   void set_away(bool away) { away_ = away; }
@@ -89,9 +93,13 @@ class MemoryStore {
   friend class MemoryAccounts;
   struct Waiting {
     const void* owner;
-    std::move_only_function<void()> run;
+    std::move_only_function<void()> run;                                    // empty while the snapshot is to be taken
+    std::move_only_function<std::move_only_function<void()>()> snapshot{};  // takes it and gives the answer to run
   };
   void wait(const void* owner, std::move_only_function<void()> run) { waiting_.push_back({owner, std::move(run)}); }
+  void wait_for_snapshot(const void* owner, std::move_only_function<std::move_only_function<void()>()> snapshot) {
+    waiting_.push_back({owner, nullptr, std::move(snapshot)});
+  }
   void forget(const void* owner);
   Result<void> commit(const Batch& batch, std::move_only_function<void(Partition, const StoredEvent&, std::string_view)>& quarantined);
 
