@@ -10,9 +10,12 @@
 //   reads        -> barrier reads (R14)
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -46,6 +49,8 @@ struct Settings {
   std::uint32_t max_connections = 100'000;       // per shard
   std::uint32_t replay_window = 200;             // D32
   std::uint32_t buffered_frames_bytes = 1 << 20; // live frames held while a session resumes; overflow: slowConsumer
+  bool scheduled_sends = false;                  // accept `sendAtMs`: needs persisters that fire schedules (R10)
+  std::array<std::uint8_t, 16> salt_key{};       // R7: secret, random at each start; a record's salt is H(key, counter)
 };
 
 // One frame to be sent to many: encoded at most once per encoding, on first use (the shell does that).
@@ -140,6 +145,9 @@ class Core {
 
   struct Stats {
     std::size_t connections = 0, sessions = 0, unanswered = 0, links = 0, resuming = 0;
+    std::size_t behind = 0;             // sessions that could not be replayed and will be asked again (R25)
+    std::size_t silent_partitions = 0;  // no `upto` for 3 s: an alarm (R21)
+    std::size_t reads_waiting = 0;      // behind the barrier (R14)
   };
   Stats stats() const;
 

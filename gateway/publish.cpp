@@ -1,0 +1,50 @@
+#include "gateway/publish.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include "chat/fold.h"
+
+namespace parley::gateway {
+namespace {
+
+std::string_view raw(const std::uint64_t& number) { return {reinterpret_cast<const char*>(&number), sizeof number}; }
+
+}  // namespace
+
+Publisher::Publisher(const Settings& settings, eventlog::Producer& producer, std::uint64_t instance, std::vector<chat::Offset> ends)
+    : settings_(settings), producer_(producer), instance_(instance), known_(std::move(ends)) {}
+
+std::expected<std::uint64_t, eventlog::Error> Publisher::produce(chat::Record& record, ConnectionId connection, std::string_view traceparent) {
+  std::uint64_t attempt = ++attempts_;
+  record.fold_version = chat::kFoldVersion;
+  record.origin = {.gateway = instance_, .connection = connection.value, .attempt = attempt};
+  record.salt = chat::body_hash(settings_.salt_key, raw(attempt));
+  record.limits = settings_.fold_limits;
+  chat::Partition at = partition(record.conversation);
+  std::string made;
+  if (traceparent.empty()) traceparent = made = new_traceparent();
+  auto taken = producer_.produce(at, chat::to_text(record.conversation), chat::encode_record(record), traceparent,
+                                 [this, alive = std::weak_ptr(alive_), connection, attempt, at](std::expected<chat::Offset, eventlog::Error> offset) {
+                                   if (alive.expired()) return;
+                                   --in_flight_;
+                                   if (offset) raise(at, offset->next());
+                                   logged_(connection, attempt, at, std::move(offset));
+                                 });
+  if (!taken) return std::unexpected(taken.error());
+  ++in_flight_;
+  return attempt;
+}
+
+void Publisher::raise(chat::Partition partition, chat::Offset end) {
+  if (partition.value < known_.size() && known_[partition.value] < end) known_[partition.value] = end;
+}
+
+// Unique, which is all a trace id has to be. Not sampled unless the client asked for it.
+std::string Publisher::new_traceparent() {
+  std::uint64_t of[] = {instance_, attempts_};
+  XXH128_hash_t trace = XXH3_128bits(of, sizeof of);
+  return fmt::format("00-{:016x}{:016x}-{:016x}-00", trace.high64, trace.low64 | 1, XXH3_64bits(of, sizeof of) | 1);
+}
+
+}  // namespace parley::gateway

@@ -1,0 +1,51 @@
+// From an operation to an entry of the log: one numbered attempt (R23) with its own salt (R7), limits and fold version (R6).
+//
+// Also keeps `known`, the highest end offset this gateway knows of each partition: what a first transmission carries as
+// `since` (R8). Owner's thread only. Bound: the producer's queue; full means nothing was produced.
+#pragma once
+
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gateway/core.h"
+
+namespace parley::gateway {
+
+class Publisher {
+ public:
+  Publisher(const Settings& settings, eventlog::Producer& producer, std::uint64_t instance, std::vector<chat::Offset> ends);
+
+  // Told of every attempt that was taken, once.
+  void on_logged(std::move_only_function<void(ConnectionId, std::uint64_t attempt, chat::Partition, std::expected<chat::Offset, eventlog::Error>)> logged) {
+    logged_ = std::move(logged);
+  }
+  // The number of the attempt, or why nothing was produced. Completes the record; `traceparent` empty: makes one.
+  std::expected<std::uint64_t, eventlog::Error> produce(chat::Record& record, ConnectionId connection, std::string_view traceparent);
+  // R24.
+  void purge(chat::Partition partition) { producer_.purge(partition); }
+
+  chat::Partition partition(const chat::ConversationId& conversation) const {
+    return chat::partition_of(conversation, static_cast<std::uint32_t>(known_.size()));
+  }
+  chat::Offset known(chat::Partition partition) const { return known_[partition.value]; }
+  void raise(chat::Partition partition, chat::Offset end);
+  std::size_t in_flight() const { return in_flight_; }
+
+ private:
+  std::string new_traceparent();
+
+  const Settings& settings_;
+  eventlog::Producer& producer_;
+  std::uint64_t instance_;
+  std::uint64_t attempts_ = 0;
+  std::size_t in_flight_ = 0;
+  std::vector<chat::Offset> known_;
+  std::move_only_function<void(ConnectionId, std::uint64_t, chat::Partition, std::expected<chat::Offset, eventlog::Error>)> logged_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace parley::gateway

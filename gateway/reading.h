@@ -1,0 +1,61 @@
+// Requests that read, and marks: history, conversations, markRead, ack (D25-D31), all behind the barrier (R14).
+//
+// Delivered marks are coalesced: at most one record per user and conversation in 2 s (D31). Owner's thread only.
+// Bound: the read bucket of each user (D21); kDelivered pending marks, beyond which an ack is left to the next one.
+#pragma once
+
+#include <deque>
+#include <unordered_map>
+#include <vector>
+
+#include "gateway/attempts.h"
+
+namespace parley::gateway {
+
+class Reading {
+ public:
+  static constexpr std::size_t kDelivered = 100'000;
+  static constexpr std::uint64_t kFirstMarkMs = 500, kNextMarkMs = 2'000;
+
+  Reading(const Settings& settings, Ports& ports, Sessions& sessions, Publisher& publisher, BarrierReads& reads, Rates& rates, Attempts& attempts);
+
+  void history(Session& session, const client::History& request, std::uint32_t req_id);
+  void conversations(Session& session, const client::Conversations& request, std::uint32_t req_id);
+  void mark_read(Session& session, const client::MarkRead& request, std::uint32_t req_id);
+  // False where it was refused; `cursors` then stays empty.
+  bool ack(Session& session, const client::Ack& request, std::uint32_t req_id, std::vector<store::Cursor>& cursors);
+  void on_tick();
+
+ private:
+  struct Key {
+    chat::UserId user;
+    chat::ConversationId conversation;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const noexcept {
+      return std::hash<chat::UserId>()(key.user) * 31 + std::hash<chat::ConversationId>()(key.conversation);
+    }
+  };
+  struct Delivered {
+    chat::Seq seq;
+    ConnectionId by;
+    bool fresh = true;  // not yet in the log
+  };
+
+  bool allowed(Session& session, std::uint32_t req_id);
+  void unavailable(Session& session, std::uint32_t req_id);
+
+  const Settings& settings_;
+  Ports& ports_;
+  Sessions& sessions_;
+  Publisher& publisher_;
+  BarrierReads& reads_;
+  Rates& rates_;
+  Attempts& attempts_;
+  std::unordered_map<Key, Delivered, KeyHash> delivered_;
+  std::deque<std::pair<chat::TimeMs, Key>> first_, next_;  // constant delays: each in the order of its deadlines
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace parley::gateway
