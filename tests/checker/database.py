@@ -5,8 +5,8 @@ import subprocess
 
 QUERY = """
 select coalesce(json_agg(json_build_object(
-         'conversation', conversation_id, 'seq', seq, 'number', coalesce(number, 0), 'sender', sender, 'id', id,
-         'time', time_ms, 'chain', encode(chain, 'hex'), 'partition', partition_id, 'offset', log_offset)), '[]')
+         'conversation', conversation, 'seq', seq, 'number', coalesce(number, 0), 'sender', sender, 'id', coalesce(id::text, ''),
+         'time', time_ms, 'chain', encode(chain, 'hex'), 'partition', partition, 'offset', log_offset)), '[]')
 from events
 """
 

@@ -81,6 +81,8 @@ class Observed:
         if kind == "ok":
             send.acks.append(line)
             send.settled_at = send.settled_at or line["t"]
+        elif kind == "seen":
+            send.settled_at = send.settled_at or line["t"]
         elif kind == "fail":
             send.failed = line["code"]
             send.settled_at = send.settled_at or line["t"]

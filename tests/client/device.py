@@ -564,7 +564,8 @@ class Device:
         if not await self.settled(timeout):
             return False
         summaries = await self.summaries()
-        self.record("rest", read={id_: c.read for id_, c in self.conversations.items() if c.read},
+        listed = {s["conversation"] for s in summaries}  # an ex-member's mark is nobody's business any more
+        self.record("rest", read={id_: c.read for id_, c in self.conversations.items() if c.read and id_ in listed},
                     summaries={s["conversation"]: {"unread": int(s.get("unread", 0)), "lastSeq": int(s.get("lastSeq", 0)), "readNumber": int(s.get("readNumber", 0))}
                                for s in summaries})
         return True

@@ -1,0 +1,170 @@
+"""Real processes on ports and in directories of their own: either profile, with Kafka and PostgreSQL as it needs them.
+
+    with Cluster("cluster", preset="dev", overrides={"limits.sends_per_second": 0}) as cluster:
+        cluster.urls, cluster.gateways[0].kill(), cluster.postgres.pause(), cluster.dsn, ...
+
+What the processes are told stands in `configuration()` and nowhere else.
+"""
+
+import os
+import pathlib
+import random
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+
+from .process import ROOT, Process, Service
+
+GATEWAYS = 2
+ROUTERS = 2
+
+
+def free_block(size):
+    """The first of `size` neighbouring ports nobody listens on, below the range from which the kernel takes outgoing ones."""
+    for _ in range(200):
+        first = random.randrange(12000, 31000 - size)
+        probes = []
+        try:
+            for port in range(first, first + size):
+                probe = socket.socket()
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probes.append(probe)
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        finally:
+            for probe in probes:
+                probe.close()
+        return first
+    raise RuntimeError("no free block of ports")
+
+
+class Cluster:
+    def __init__(self, profile="cluster", preset=None, overrides=None, partitions=4, keep=False):
+        self.profile, self.partitions, self.keep = profile, partitions, keep
+        self.overrides = overrides or {}
+        self.bin = ROOT / "build" / (preset or os.environ.get("PRESET", "dev")) / "bin"
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="parley-"))
+        self.folder.chmod(0o755)  # user postgres passes through
+        self.jwt_secret = secrets.token_hex(32)
+        base = free_block(16)
+        self.gateway_ports, self.gateway_admin = [base, base + 1], [base + 2, base + 3]
+        self.router_ports, self.router_admin = [base + 4, base + 5], [base + 6, base + 7]
+        self.persister_admin = base + 8
+        self.postgres = Service("postgres", self.folder / "pg", base + 9)
+        self.kafka = Service("kafka", self.folder / "kafka", base + 10) if profile == "cluster" else None
+        self.gateways, self.routers, self.persisters = [], [], []
+        if profile == "cluster":
+            for index in range(ROUTERS):
+                self.routers.append(self._process("router", index, self.router_admin[index]))
+            for index in range(GATEWAYS):
+                self.gateways.append(self._process("gateway", index, self.gateway_admin[index]))
+            self.persisters.append(self._process("persister", 0, self.persister_admin))
+        else:
+            self.gateways.append(self._process("standalone", 0, self.gateway_admin[0]))
+
+    # ---- what the processes are told ----
+
+    def configuration(self, role, index, admin_port):
+        settings = {"admin.port": admin_port, "process.instance": f"{role}-{index}"}
+        if role in ("gateway", "router", "persister"):
+            settings |= {"kafka.brokers": f"127.0.0.1:{self.kafka.port}", "kafka.topic": "parley.log", "kafka.partitions": self.partitions}
+        if role in ("gateway", "router", "persister", "standalone"):
+            settings |= {"postgres.dsn": self.dsn}
+        if role in ("gateway", "standalone"):
+            settings |= {"gateway.port": self.gateway_ports[index], "gateway.host": "127.0.0.1", "auth.jwt_secret": self.jwt_secret}
+        if role in ("gateway", "router"):
+            settings["ring.members"] = [f"127.0.0.1:{port}" for port in self.router_ports]
+        if role == "router":
+            settings["router.port"] = self.router_ports[index]
+        return settings
+
+    @property
+    def dsn(self):
+        return f"host=127.0.0.1 port={self.postgres.port} user=parley dbname=parley"
+
+    def _process(self, role, index, admin_port):
+        settings = self.configuration(role, index, admin_port)
+        for key, value in self.overrides.items():
+            scope, _, name = key.rpartition("/")  # "gateway/limits.send_burst": only there
+            if scope in ("", role):
+                settings[name] = value
+        return Process(f"{role}-{index}", self.bin / f"parley-{role}", self.folder, settings, admin_port)
+
+    # ---- life ----
+
+    @property
+    def processes(self):
+        return [*self.persisters, *self.routers, *self.gateways]
+
+    @property
+    def urls(self):
+        return [f"http://127.0.0.1:{port}" for port in self.gateway_ports[:len(self.gateways)]]
+
+    @property
+    def brokers(self):
+        return f"127.0.0.1:{self.kafka.port}"
+
+    def start(self):
+        missing = [p.binary for p in self.processes if not p.binary.exists()]
+        if missing:
+            raise RuntimeError(f"not built: {', '.join(map(str, missing))}")
+        self.postgres.start()
+        if self.kafka:
+            self.kafka.start()
+        for process in self.processes:
+            process.start(wait=False)
+        for process in self.processes:
+            process.await_ready(60)
+        return self
+
+    def stop(self):
+        for process in reversed(self.processes):
+            if process.pid is not None:
+                process.resume()
+                process.kill() if self._failed else process.terminate()
+        for process in reversed(self.processes):
+            if process.child is not None:
+                try:
+                    process.child.wait(40)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+        for service in (self.kafka, self.postgres):
+            if service:
+                service.kill()
+        if self._failed or self.keep:
+            print(f"logs and data: {self.folder}")
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    _failed = False
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self._failed = True
+            self.stop()
+            raise
+
+    def __exit__(self, kind, *_):
+        self._failed = kind is not None
+        self.stop()
+
+    # ---- looking in ----
+
+    def psql(self, sql):
+        run = subprocess.run(["psql", "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", self.dsn, "-c", sql], capture_output=True, text=True, timeout=60)
+        if run.returncode:
+            raise RuntimeError(run.stderr.strip())
+        return run.stdout.strip()
+
+    def kafka_tool(self, tool, *arguments, timeout=60):
+        """One of Kafka's own command-line tools; its output."""
+        cache = pathlib.Path(os.environ.get("PARLEY_CACHE", pathlib.Path.home() / ".cache" / "parley"))
+        jars = next(iter(sorted(cache.glob("kafka-*/lib"))))
+        run = subprocess.run(["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", tool, *arguments], capture_output=True, text=True,
+                             timeout=timeout)
+        return run.stdout
