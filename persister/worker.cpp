@@ -1,7 +1,7 @@
 #include "persister/worker.h"
 
 #include "chat/record.h"
-#include "persister/gather.h"
+#include "store/gather.h"
 
 namespace parley::persister {
 
@@ -64,11 +64,11 @@ store::Result<store::Batch> Worker::fold_batch(std::span<const eventlog::Entry> 
   if (auto loaded = load(wanted); !loaded) return std::unexpected(loaded.error());
 
   stopped_ = stop;
-  Gather gather(partition_, position_);
+  store::Gather gather(partition_, position_);
   for (const Decoded& one : records) {
     Cached& cached = states_.at(one.record.conversation);
     use(one.record.conversation, cached);
-    const Before was = before(cached.state);
+    const store::Before was = store::before(cached.state);
     chat::Verdict verdict = chat::fold(cached.state, one.record, one.offset, one.time);
     gather.take(one.record, one.offset, was, cached.state, std::move(verdict));
   }

@@ -53,7 +53,8 @@ class Accounts {
   virtual void end_all_logins(UserId user, Callback<void> done) = 0;
   // Whether the login session is still in force.
   virtual void login_open(LoginId login, Callback<bool> done) = 0;
-  // Logins that ended, told soon after (NOTIFY), so that every gateway closes their sockets within 1 s (D13).
+  // Logins that ended, told soon after (NOTIFY), so that every gateway closes their sockets within 1 s (D13); an end may be told more
+  // than once.
   virtual void on_login_ended(std::move_only_function<void(UserId, std::optional<LoginId>, bool revoked)> ended) = 0;
 };
 

@@ -22,10 +22,7 @@ namespace parley::runtime::postgres {
 
 class Connection {
  public:
-  struct Query {
-    Sql sql;
-    Params params;
-  };
+  using Query = postgres::Query;
 
   static std::expected<Connection, Error> open(const std::string& dsn, std::uint32_t timeout_ms = 10'000);
 

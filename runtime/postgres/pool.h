@@ -41,10 +41,7 @@ class Pool {
  public:
   using Outcome = std::expected<Rows, Error>;
   using Outcomes = std::expected<std::vector<Rows>, Error>;
-  struct Query {
-    Sql sql;
-    Params params;
-  };
+  using Query = postgres::Query;
 
   // Throws std::invalid_argument when the connection string cannot be read. Connects at once, in the background.
   Pool(boost::asio::io_context& io, Settings settings);

@@ -1,6 +1,8 @@
 // SQL text that is a constant of the program. The compiler refuses anything else, so no input can ever become SQL.
 #pragma once
 
+#include "runtime/postgres/values.h"
+
 namespace parley::runtime::postgres {
 
 class Sql {
@@ -10,6 +12,11 @@ class Sql {
 
  private:
   const char* text_;
+};
+
+struct Query {
+  Sql sql;
+  Params params;
 };
 
 }  // namespace parley::runtime::postgres

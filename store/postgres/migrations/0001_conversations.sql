@@ -30,7 +30,7 @@ create table conversations (
   members_may_add boolean not null,
   mention_all_admins boolean not null,
   chain bytea not null,
-  blockers uuid[] not null,
+  blockers bytea not null,  -- user ids, 16 bytes each
   title text not null,
   notice text not null,
   avatar text not null,
@@ -106,7 +106,7 @@ create table schedules (
   done boolean not null,
   device text not null,
   body bytea not null,
-  primary key (conversation, user_id, id)
+  primary key (conversation, user_id, id, log_offset)  -- a client may use an id twice against the rules
 );
 create index schedules_due on schedules (partition, due_ms) where not done;
 create index schedules_by_offset on schedules (conversation, log_offset);

@@ -16,10 +16,12 @@ create table logins (
   user_id uuid not null references users (id),
   device text not null,
   ended boolean not null default false,
+  ended_at timestamptz,
   revoked boolean not null default false,
   created timestamptz not null default now()
 );
 create index logins_by_user on logins (user_id) where not ended;
+create index logins_ended on logins (ended_at) where ended;  -- who listened again asks what he missed
 
 -- SHA-256 of refresh tokens. Used ones stay until they expire, so that their reuse is seen.
 create table refresh_tokens (

@@ -1,4 +1,4 @@
-// Gathers what a batch of verdicts writes: each conversation once, each member once, stays in order. Pure.
+// From verdicts to a batch: gathers what a batch of verdicts writes: each conversation once, each member once, stays in order. Pure.
 #pragma once
 
 #include <unordered_map>
@@ -7,7 +7,7 @@
 #include "chat/fold.h"
 #include "store/store.h"
 
-namespace parley::persister {
+namespace parley::store {
 
 // What a record may change beside its verdict.
 struct Before {
@@ -27,19 +27,19 @@ class Gather {
 
   // `state_of(id)` gives the state of a conversation at the end of the batch.
   template <class StateOf>
-  store::Batch finish(chat::Offset next, StateOf&& state_of) {
+  Batch finish(chat::Offset next, StateOf&& state_of) {
     batch_.next = next;
-    for (store::ConversationWrite& write : batch_.conversations) complete(write, state_of(write.id));
+    for (ConversationWrite& write : batch_.conversations) complete(write, state_of(write.id));
     return std::move(batch_);
   }
 
  private:
-  store::ConversationWrite& write(const chat::ConversationId& id, chat::Offset offset);
-  void touch(store::ConversationWrite& write, const chat::UserId& user);
-  static void complete(store::ConversationWrite& write, const chat::ConversationState& state);
+  ConversationWrite& write(const chat::ConversationId& id, chat::Offset offset);
+  void touch(ConversationWrite& write, const chat::UserId& user);
+  static void complete(ConversationWrite& write, const chat::ConversationState& state);
 
-  store::Batch batch_;
+  Batch batch_;
   std::unordered_map<chat::ConversationId, std::size_t> index_;
 };
 
-}  // namespace parley::persister
+}  // namespace parley::store

@@ -1,11 +1,8 @@
-#include "persister/gather.h"
+#include "store/gather.h"
 
 #include <algorithm>
 
-namespace parley::persister {
-
-using store::ConversationWrite;
-using store::StayWrite;
+namespace parley::store {
 
 ConversationWrite& Gather::write(const chat::ConversationId& id, chat::Offset offset) {
   const auto [at, fresh] = index_.try_emplace(id, batch_.conversations.size());
@@ -83,4 +80,4 @@ void Gather::complete(ConversationWrite& write, const chat::ConversationState& s
   }
 }
 
-}  // namespace parley::persister
+}  // namespace parley::store
