@@ -1,2 +1,0 @@
-// Beast is compiled once, here.
-#include <boost/beast/src.hpp>
