@@ -170,7 +170,7 @@ async def _(t):
     limits = sa.welcome["limits"]
     if not limits.get("sendsPerSecond"):
         raise Skip("sendsPerSecond is off")
-    count = limits["sendBurst"] + limits["sendsPerSecond"] * 2
+    count = limits["sendBurst"] + limits["sendsPerSecond"] * 4
     for at in range(count):
         await sa.post({"reqId": 1000 + at, "send": {"directTo": b.id, "clientMsgId": wire.uuid7(), "text": {"body": str(at)}}})
     answers = [await sa.take(lambda n, f, _: n in ("sendAck", "nack"), "answer") for _ in range(count)]
@@ -276,7 +276,7 @@ async def _(t):
     limits = sa.welcome["limits"]
     if not limits.get("sendsPerSecond"):
         raise Skip("sendsPerSecond is off: nothing here causes a temporary nack")
-    count = limits["sendBurst"] + limits["sendsPerSecond"] * 2
+    count = limits["sendBurst"] + limits["sendsPerSecond"] * 4
     ids = [wire.uuid7() for _ in range(count)]
     for at, id_ in enumerate(ids):
         await sa.post({"reqId": 1 + at, "send": {"directTo": b.id, "clientMsgId": id_, "text": {"body": str(at)}, "turn": 1}})

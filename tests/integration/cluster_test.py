@@ -1,78 +1,28 @@
-"""The real programs with real Kafka and PostgreSQL: what they promise while nothing fails, and while one thing does.
+"""The cluster profile with real Kafka and PostgreSQL: what it promises while nothing fails, and while one thing does.
 
-One cluster for all tests; each test leaves it whole. PRESET chooses the binaries."""
+PRESET chooses the binaries."""
 
 import asyncio
-import pathlib
-import tempfile
 import time
 import unittest
 
 from client import wire
 from client.connection import Closed
-from client.load import Load
 from client.rest import Account
-from conformance.suite import Context
 from harness.cluster import Cluster
-from harness.judge import judge
 
-cluster = None
+from .base import OnACluster
 
 
 def setUpModule():
-    global cluster
-    cluster = Cluster("cluster", overrides={"gateway.heartbeat_ms": 5000, "limits.sends_per_second": 0}).__enter__()
+    Integration.cluster = Cluster("cluster", overrides={"gateway.heartbeat_ms": 5000, "limits.sends_per_second": 0}).__enter__()
 
 
 def tearDownModule():
-    cluster.__exit__(None, None, None)
+    Integration.cluster.__exit__(None, None, None)
 
 
-class Options:
-    """What conformance's Context wants to know."""
-
-    jwt_secret = None
-
-    @property
-    def urls(self):
-        return cluster.urls
-
-
-class Integration(unittest.IsolatedAsyncioTestCase):
-    async def asyncSetUp(self):
-        self.t = Context(Options(), "json")
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="history-", dir=cluster.folder))
-
-    async def asyncTearDown(self):
-        await self.t.cleanup()
-        for process in cluster.processes:
-            process.resume()
-            if process.pid is None:
-                process.start(wait=False)
-        for process in cluster.processes:
-            await asyncio.to_thread(process.await_ready)
-
-    def judged(self, expect_acked=1):
-        found, text = judge(self.folder, cluster.dsn)
-        self.assertEqual(found, {}, text)
-        return text
-
-    async def under_load(self, disturb, *, seconds_after=3.0, rate=80.0):
-        """Runs `disturb` in the middle of a load; everything must come to rest and be judged clean."""
-        load = await Load(cluster.urls, self.folder, seed=7, rate=rate).prepare()
-        running = asyncio.create_task(load.run())
-        try:
-            await asyncio.sleep(2)
-            await disturb()
-            await asyncio.sleep(seconds_after)
-            load.stopping.set()
-            await running
-            self.assertEqual(await load.rest(), [])
-        finally:
-            await load.stop()
-        self.assertGreater(len(load.latencies), 50)
-        self.judged()
-
+class Integration(OnACluster):
     async def test_one_log_two_gateways_one_row_each(self):
         a, b, sa, sb = await self.t.pair()
         acks = []
@@ -85,10 +35,10 @@ class Integration(unittest.IsolatedAsyncioTestCase):
             events = [await socket.event(conversation) for _ in range(20)]
             self.assertEqual([e["chain"] for e in events], [k["chain"] for k in acks[1 - own::2]])
         await sb.history(conversation, limit=1)  # behind the barrier: everything is stored
-        rows = cluster.psql(f"select seq, id from events where conversation = '{conversation}' order by seq, id")
+        rows = self.cluster.psql(f"select seq, id from events where conversation = '{conversation}' order by seq, id")
         self.assertEqual(rows.splitlines(), [f"{k['seq']}|{k['clientMsgId']}" for k in acks])
         consumed = await asyncio.to_thread(
-            cluster.kafka_tool, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", cluster.brokers, "--topic", "parley.log", "--from-beginning",
+            self.cluster.kafka_tool, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", self.cluster.brokers, "--topic", "parley.log", "--from-beginning",
             "--property", "print.key=true", "--property", "print.value=false", "--property", "print.partition=true", "--timeout-ms", "5000")
         keyed = [line for line in consumed.splitlines() if conversation in line]
         self.assertEqual(len(keyed), 40)
@@ -96,41 +46,41 @@ class Integration(unittest.IsolatedAsyncioTestCase):
 
     async def test_killed_gateway_loses_nothing(self):
         async def disturb():
-            await asyncio.to_thread(cluster.gateways[0].kill)
+            await asyncio.to_thread(self.cluster.gateways[0].kill)
             await asyncio.sleep(1)
-            await asyncio.to_thread(cluster.gateways[0].start)
+            await asyncio.to_thread(self.cluster.gateways[0].start)
 
         await self.under_load(disturb)
 
     async def test_killed_router_loses_nothing(self):
         async def disturb():
-            await asyncio.to_thread(cluster.routers[0].kill)
+            await asyncio.to_thread(self.cluster.routers[0].kill)
             await asyncio.sleep(4)
-            await asyncio.to_thread(cluster.routers[0].start)
+            await asyncio.to_thread(self.cluster.routers[0].start)
 
         await self.under_load(disturb)
 
     async def test_paused_router_that_goes_on_doubles_nothing(self):
         async def disturb():
-            cluster.routers[1].pause()
+            self.cluster.routers[1].pause()
             await asyncio.sleep(5)
-            cluster.routers[1].resume()
+            self.cluster.routers[1].resume()
 
         await self.under_load(disturb)
 
     async def test_killed_persister_stores_exactly_once(self):
         async def disturb():
             for _ in range(3):
-                await asyncio.to_thread(cluster.persisters[0].restart)
+                await asyncio.to_thread(self.cluster.persisters[0].restart)
                 await asyncio.sleep(0.7)
 
         await self.under_load(disturb)
 
     async def test_restarted_postgres_and_kafka_under_load(self):
         async def disturb():
-            await asyncio.to_thread(cluster.postgres.restart)
+            await asyncio.to_thread(self.cluster.postgres.restart)
             await asyncio.sleep(2)
-            await asyncio.to_thread(cluster.kafka.restart)
+            await asyncio.to_thread(self.cluster.kafka.restart)
 
         await self.under_load(disturb, seconds_after=6.0)
 
@@ -140,7 +90,7 @@ class Integration(unittest.IsolatedAsyncioTestCase):
         groups = [await self.t.group(sockets[0], *users[1:]) for _ in range(8)]  # over all partitions
         for group in groups:
             await sockets[0].say("warm", conversation=group)
-        await asyncio.to_thread(cluster.routers[0].kill)
+        await asyncio.to_thread(self.cluster.routers[0].kill)
         started = time.monotonic()
 
         async def insist(socket, group):
@@ -160,7 +110,7 @@ class Integration(unittest.IsolatedAsyncioTestCase):
         a, b, sa, sb = await self.t.pair()
         conversation = (await sa.say("warm", to=b))["conversation"]
         await sb.event(conversation)
-        await asyncio.to_thread(cluster.postgres.stop)
+        await asyncio.to_thread(self.cluster.postgres.stop)
         try:
             for i in range(10):
                 ack = await sa.say(f"away {i}", conversation=conversation)
@@ -174,19 +124,19 @@ class Integration(unittest.IsolatedAsyncioTestCase):
             self.assertEqual((await sa.say("still live", conversation=conversation))["seq"], "12")
             self.assertEqual((await sb.event(conversation))["seq"], "12")
         finally:
-            await asyncio.to_thread(cluster.postgres.start)
+            await asyncio.to_thread(self.cluster.postgres.start)
         asked = await sb.next("resume", timeout=20)
         self.assertTrue(asked.get("reason"))
         sb.inbox.clear()
         await sb.post({"resume": {"cursors": [{"conversation": conversation, "seq": "1"}]}})
         await self.t.caught_up(sb)
         self.assertEqual([f["event"]["seq"] for f in sb.inbox if "event" in f], [str(i) for i in range(2, 13)])
-        self.assertEqual(cluster.psql(f"select count(*), count(distinct seq), max(seq) from events where conversation = '{conversation}'"), "12|12|12")
+        self.assertEqual(self.cluster.psql(f"select count(*), count(distinct seq), max(seq) from events where conversation = '{conversation}'"), "12|12|12")
 
     async def test_kafka_away_sends_fail_fast_and_work_again(self):
         a, b, sa, sb = await self.t.pair()
         conversation = (await sa.say("warm", to=b))["conversation"]
-        await asyncio.to_thread(cluster.kafka.kill)
+        await asyncio.to_thread(self.cluster.kafka.kill)
         ids = []
         try:
             for _ in range(3):
@@ -196,7 +146,7 @@ class Integration(unittest.IsolatedAsyncioTestCase):
                 self.assertTrue(nack["temporary"])
                 self.assertLess(time.monotonic() - started, 2.0)
         finally:
-            await asyncio.to_thread(cluster.kafka.start)
+            await asyncio.to_thread(self.cluster.kafka.start)
 
         async def insist():
             for id_ in ids:
@@ -216,16 +166,16 @@ class Integration(unittest.IsolatedAsyncioTestCase):
         self.assertEqual([e["clientMsgId"] for e in page["events"]][1:], ids)
 
     async def test_sigterm_says_goaway_and_devices_move_without_loss(self):
-        account = await Account.register(cluster.urls[0])
+        account = await Account.register(self.cluster.urls[0])
         socket = await self.t.connect(account, gateway=0)
 
         async def disturb():
-            cluster.gateways[0].terminate()
+            self.cluster.gateways[0].terminate()
             goaway = await socket.next("goaway")
             self.assertIn("deadlineMs", goaway)
             await socket.close()
-            self.assertEqual(await asyncio.to_thread(cluster.gateways[0].child.wait, 60), 0)
-            await asyncio.to_thread(cluster.gateways[0].start)
+            self.assertEqual(await asyncio.to_thread(self.cluster.gateways[0].child.wait, 60), 0)
+            await asyncio.to_thread(self.cluster.gateways[0].start)
 
         await self.under_load(disturb)
 
