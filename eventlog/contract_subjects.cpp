@@ -4,6 +4,7 @@
 
 #include "eventlog/kafka/kafka_log.h"
 #include "eventlog/memory/memory_log.h"
+#include "eventlog/postgres/postgres_log.h"
 #include "runtime/clock.h"
 #include "tests/services/services.h"
 
@@ -37,11 +38,32 @@ class KafkaSubject final : public Subject {
   boost::asio::io_context io_;
 };
 
+class PostgresSubject final : public Subject {
+ public:
+  explicit PostgresSubject(const Wish& wish) : wish_(wish), dsn_(parley::test::fresh_database("contract")) {}
+  std::unique_ptr<Log> connect() override {
+    return postgres::make_log({.dsn = dsn_, .partitions = wish_.partitions, .queue_entries = wish_.queue_entries, .entry_bytes = wish_.entry_bytes}, io_);
+  }
+  void turn() override { io_.run_one_for(std::chrono::milliseconds(10)); }
+
+ private:
+  Wish wish_;
+  std::string dsn_;
+  boost::asio::io_context io_;
+};
+
 }  // namespace
 
 std::unique_ptr<Subject> make_subject(Kind kind, const Wish& wish) {
-  if (kind == Kind::memory) return std::make_unique<MemorySubject>(wish);
-  return std::make_unique<KafkaSubject>(wish);
+  switch (kind) {
+    case Kind::memory:
+      return std::make_unique<MemorySubject>(wish);
+    case Kind::kafka:
+      return std::make_unique<KafkaSubject>(wish);
+    case Kind::postgres:
+      return std::make_unique<PostgresSubject>(wish);
+  }
+  return nullptr;
 }
 
 }  // namespace parley::eventlog::test

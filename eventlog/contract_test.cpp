@@ -431,7 +431,7 @@ std::string name_of(const testing::TestParamInfo<Kind>& info) {
   return "unknown";
 }
 
-INSTANTIATE_TEST_SUITE_P(Log, Contract, testing::Values(Kind::memory, Kind::kafka), name_of);
+INSTANTIATE_TEST_SUITE_P(Log, Contract, testing::Values(Kind::memory, Kind::kafka, Kind::postgres), name_of);
 
 }  // namespace
 }  // namespace parley::eventlog::test

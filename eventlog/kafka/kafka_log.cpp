@@ -12,6 +12,7 @@
 #include "eventlog/kafka/producer.h"
 #include "eventlog/kafka/topic_check.h"
 #include "eventlog/kafka/worker.h"
+#include "eventlog/rounds.h"
 
 namespace parley::eventlog::kafka {
 namespace {
@@ -47,51 +48,14 @@ std::expected<Offsets, Error> query_offsets(rd_kafka_t* client, const std::strin
   }
 }
 
-// Questions of one kind. All who ask while a query is under way wait for the next one: its answer is asked after they asked.
-class Rounds {
- public:
-  using Query = std::function<std::expected<Offsets, Error>()>;
-
-  Rounds(boost::asio::io_context& io, Worker& worker) : io_(io), worker_(worker) {}
-
-  void ask(const Query& query, Callback<Offsets> done) {
-    if (waiting_.size() >= kMostAskers) {
-      boost::asio::post(io_, [done = std::move(done)]() mutable { done(std::unexpected(Error{Errc::unavailable, "too many ask for offsets"})); });
-      return;
-    }
-    waiting_.push_back(std::move(done));
-    if (!running_) start(query);
-  }
-
- private:
-  void start(const Query& query) {
-    running_ = true;
-    worker_.post([this, query, alive = std::weak_ptr(alive_), &io = io_, asked = std::exchange(waiting_, {})]() mutable {
-      auto result = query();
-      boost::asio::post(io, [this, query = std::move(query), alive = std::move(alive), asked = std::move(asked), result = std::move(result)]() mutable {
-        if (alive.expired()) return;
-        running_ = false;
-        // The next round first, so that it is under way while this one's owners work.
-        if (!waiting_.empty()) start(query);
-        for (auto& done : asked) {
-          done(result);
-          if (alive.expired()) return;
-        }
-      });
-    });
-  }
-
-  boost::asio::io_context& io_;
-  Worker& worker_;
-  bool running_ = false;
-  std::vector<Callback<Offsets>> waiting_;
-  std::shared_ptr<int> alive_ = std::make_shared<int>();
-};
-
 class KafkaLog final : public Log {
  public:
   KafkaLog(Settings settings, boost::asio::io_context& io)
-      : settings_(std::move(settings)), io_(io), client_(Conf(settings_).make(RD_KAFKA_PRODUCER)), ends_(io_, *worker_), begins_(io_, *worker_) {
+      : settings_(std::move(settings)),
+        io_(io),
+        client_(Conf(settings_).make(RD_KAFKA_PRODUCER)),
+        ends_(io, kMostAskers, [this](Callback<Offsets> done) { offsets(RD_KAFKA_OFFSET_END, std::move(done)); }),
+        begins_(io, kMostAskers, [this](Callback<Offsets> done) { offsets(RD_KAFKA_OFFSET_BEGINNING, std::move(done)); }) {
     events_ = std::make_unique<EventQueue>(
         io_, QueueHandle(rd_kafka_queue_new(client_.get())), [this](EventHandle event) { answers_.push_back(std::move(event)); }, [this] { on_answers(); });
   }
@@ -114,8 +78,8 @@ class KafkaLog final : public Log {
     });
   }
 
-  void ends(Callback<Offsets> done) override { offsets(ends_, RD_KAFKA_OFFSET_END, std::move(done)); }
-  void begins(Callback<Offsets> done) override { offsets(begins_, RD_KAFKA_OFFSET_BEGINNING, std::move(done)); }
+  void ends(Callback<Offsets> done) override { ends_.ask(std::move(done)); }
+  void begins(Callback<Offsets> done) override { begins_.ask(std::move(done)); }
 
   void committed(std::string group, Callback<std::vector<std::optional<Offset>>> done) override {
     if (!opened(done)) return;
@@ -176,11 +140,16 @@ class KafkaLog final : public Log {
     return false;
   }
 
-  void offsets(Rounds& rounds, std::int64_t which, Callback<Offsets> done) {
+  void offsets(std::int64_t which, Callback<Offsets> done) {
     if (!opened(done)) return;
-    rounds.ask([client = client_.get(), topic = settings_.topic, partitions = partitions_, which,
-                timeout = std::chrono::milliseconds(settings_.query_timeout_ms)] { return query_offsets(client, topic, partitions, which, timeout); },
-               std::move(done));
+    worker_->post([client = client_.get(), topic = settings_.topic, partitions = partitions_, which,
+                   timeout = std::chrono::milliseconds(settings_.query_timeout_ms), &io = io_, alive = std::weak_ptr(alive_),
+                   done = std::move(done)]() mutable {
+      auto result = query_offsets(client, topic, partitions, which, timeout);
+      boost::asio::post(io, [alive = std::move(alive), done = std::move(done), result = std::move(result)]() mutable {
+        if (!alive.expired()) done(std::move(result));
+      });
+    });
   }
 
   OptionsHandle wait_for(rd_kafka_admin_op_t operation, Answer answer) {
@@ -214,7 +183,7 @@ class KafkaLog final : public Log {
   std::map<std::uintptr_t, Answer> pending_;
   std::uintptr_t asked_ = 0;
   std::uint32_t partitions_ = 0;  // known once open
-  Rounds ends_, begins_;
+  Rounds<Offsets> ends_, begins_;
   std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 
