@@ -12,10 +12,13 @@
 #include <boost/asio/io_context.hpp>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "eventlog/log.h"
+
+namespace parley::runtime {
+class Config;
+}
 
 namespace parley::eventlog::kafka {
 
@@ -29,7 +32,7 @@ struct Settings {
   std::string bootstrap{};  // host:port[,host:port...]
   std::string topic = "parley.log";
   std::string client_id = "parley";
-  std::optional<CreateTopic> create_topic{};
+  CreateTopic create_topic{.partitions = 0};  // 0: never made
   std::uint32_t linger_ms = 1;                // how long a batch gathers; the broker pays per request
   std::uint32_t query_timeout_ms = 1'000;     // ends, begins, committed, trim
   std::uint32_t message_timeout_ms = 15'000;  // R24: above every time in which a gateway answers
@@ -39,6 +42,9 @@ struct Settings {
   std::uint32_t entry_bytes = 256 << 10;      // beyond: too_large; the topic's max.message.bytes must allow it
   std::uint32_t prefetch_bytes = 8 << 20;     // per consumer
 };
+
+// kafka.*
+void declare(runtime::Config& config, Settings& settings);
 
 inline constexpr std::size_t kMostAskers = 10'000;
 

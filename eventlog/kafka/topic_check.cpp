@@ -56,7 +56,7 @@ std::expected<std::optional<Shape>, Error> look(rd_kafka_t* client, const Settin
 }
 
 std::expected<void, Error> create(rd_kafka_t* client, const Settings& settings) {
-  const auto& wanted = *settings.create_topic;
+  const auto& wanted = settings.create_topic;
   char text[256];
   const std::unique_ptr<rd_kafka_NewTopic_t, Freer<rd_kafka_NewTopic_destroy>> topic(
       rd_kafka_NewTopic_new(settings.topic.c_str(), static_cast<int>(wanted.partitions), static_cast<int>(wanted.replication_factor), text, sizeof text));
@@ -135,7 +135,7 @@ std::expected<Topic, Error> open_topic(rd_kafka_t* client, const Settings& setti
   auto shape = look(client, settings);
   if (!shape) return std::unexpected(shape.error());
   if (!*shape) {
-    if (!settings.create_topic)
+    if (settings.create_topic.partitions == 0)
       return std::unexpected(Error{Errc::misconfigured, fmt::format("topic {} does not exist; make it with the settings that docs name", settings.topic)});
     if (const auto made = create(client, settings); !made) return std::unexpected(made.error());
     // The broker tells of a new topic only some time after it was made.

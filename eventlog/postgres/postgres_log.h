@@ -22,6 +22,10 @@
 
 #include "eventlog/log.h"
 
+namespace parley::runtime {
+class Config;
+}
+
 namespace parley::eventlog::postgres {
 
 struct Settings {
@@ -38,6 +42,9 @@ struct Settings {
   std::uint32_t fetch_entries = 1'000;  // of one partition
   std::uint32_t fetch_bytes = 4 << 20;  // of one partition; one entry at least
 };
+
+// log_table.*; the connection string is the store's, postgres.dsn.
+void declare(runtime::Config& config, Settings& settings);
 
 inline constexpr std::size_t kMostAskers = 10'000;
 

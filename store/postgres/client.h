@@ -13,6 +13,10 @@
 #include "store/accounts.h"
 #include "store/store.h"
 
+namespace parley::runtime {
+class Config;
+}
+
 namespace parley::store::postgres {
 
 struct Settings {
@@ -21,6 +25,9 @@ struct Settings {
   std::uint32_t accounts = 1;  // connections for users and logins; 0: `accounts()` must not be called
   std::uint32_t timeout_ms = 3'000;
 };
+
+// postgres.*
+void declare(runtime::Config& config, Settings& settings);
 
 class PoolReader;
 class PoolAccounts;
