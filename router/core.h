@@ -45,7 +45,7 @@ class Streams {
 };
 
 struct Ports {
-  runtime::Clock& clock;
+  const runtime::Clock& clock;
   eventlog::Consumer& consumer;  // manual mode; its events go to Core::on_entries / on_out_of_range
   store::Reader& reader;
   Streams& streams;

@@ -226,13 +226,22 @@ LinkServer::~LinkServer() {
     alive_.reset();
     for (auto& [call, kept] : calls_) kept->shut();
   }
-  server_->Shutdown(std::chrono::system_clock::now());  // cancels what is left; the queue still runs and hears of it
+  if (closing_.joinable())
+    closing_.join();  // soon: no stream is left to wait for
+  else
+    server_->Shutdown(std::chrono::system_clock::now());  // cancels what is left; the queue still runs and hears of it
   {
     std::unique_lock lock(mutex_);
     all_ended_.wait(lock, [this] { return calls_.empty(); });
   }
   queue_->Shutdown();
   thread_.join();
+}
+
+void LinkServer::close_listener(std::chrono::milliseconds open_streams) {
+  if (closing_.joinable()) return;
+  // Shutdown waits for the open streams.
+  closing_ = std::thread([this, until = std::chrono::system_clock::now() + open_streams] { server_->Shutdown(until); });
 }
 
 void LinkServer::poll() {

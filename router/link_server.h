@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <boost/asio/io_context.hpp>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -60,6 +61,9 @@ class LinkServer final : public Streams {
   // Says something on idle streams, breaks silent ones; to be called several times a second.
   void on_tick();
 
+  // No new streams; the open ones go on for `open_streams`, then they are cut. At once, in the background.
+  void close_listener(std::chrono::milliseconds open_streams);
+
   int port() const { return port_; }
   // For a gateway in the same process (small profile).
   std::shared_ptr<grpc::Channel> in_process_channel() { return server_->InProcessChannel({}); }
@@ -89,7 +93,7 @@ class LinkServer final : public Streams {
   int port_ = 0;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::unique_ptr<grpc::Server> server_;
-  std::thread thread_;
+  std::thread thread_, closing_;
 
   std::map<StreamId, std::shared_ptr<Call>> streams_;  // io_context's thread
 

@@ -31,7 +31,7 @@ class Loads {
   // `loaded` gets what was read and tells whether that settled it; if not, it is asked again later.
   using Loaded = std::move_only_function<bool(const Load&, store::ColdLoad)>;
 
-  Loads(store::Reader& reader, runtime::Clock& clock, Loaded loaded) : reader_(reader), clock_(clock), loaded_(std::move(loaded)) {}
+  Loads(store::Reader& reader, const runtime::Clock& clock, Loaded loaded) : reader_(reader), clock_(clock), loaded_(std::move(loaded)) {}
 
   void ask(Load load) { ready_.push_back(std::move(load)); }
   // Starts what may start.
@@ -51,7 +51,7 @@ class Loads {
   void rest(Load load);
 
   store::Reader& reader_;
-  runtime::Clock& clock_;
+  const runtime::Clock& clock_;
   Loaded loaded_;
   std::deque<Load> ready_;
   std::vector<Load> resting_;
