@@ -72,8 +72,9 @@ class Core::Impl {
       else
         fanout_.registry().add(*user, *slot);
     }
-    if (!fanout_.registered(*slot)) {
-      // R20: from here on everything on this stream is complete. The first message registers everyone (R21).
+    if (message.confirm() > 0 && !fanout_.registered(*slot)) {
+      // R20: from here on everything on this stream is complete. The first confirmation asked for ends the registering of
+      // everyone, which may take several messages.
       fanout_.set_registered(*slot);
       for (const auto& [partition, intake] : intakes_) fanout_.from(*slot, partition, intake->from());
       last_registered_ = now();

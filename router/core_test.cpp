@@ -161,6 +161,24 @@ TEST(RouterCore, registering_is_told_from_where_the_stream_is_complete_before_it
   EXPECT_EQ(bed.streams.sent[a][0].confirmed(), 1u);
 }
 
+TEST(RouterCore, a_stream_is_complete_only_when_everyone_is_registered) {
+  TestBed bed;
+  bed.own();
+  StreamId a{9};
+  link::Attach attach;
+  attach.set_gateway(1);
+  attach.set_topic_id("topic");
+  bed.core->on_stream(a, attach);
+  bed.core->on_up(a, registering({1}));
+  bed.tick(1'000);
+  EXPECT_FALSE(bed.streams.from(a));
+  EXPECT_FALSE(bed.streams.upto(a));
+  bed.log.create(1, {1, 2});
+  bed.settle();
+  bed.core->on_up(a, registering({2}, 1));
+  EXPECT_EQ(bed.streams.from(a), Offset{1});
+}
+
 TEST(RouterCore, who_is_gone_is_not_told_any_more) {
   TestBed bed;
   bed.own();

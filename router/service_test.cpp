@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <boost/asio/ip/tcp.hpp>
+#include <set>
+
 #include "eventlog/memory/memory_log.h"
 #include "router/takeover.h"
 #include "router/test_bed.h"
@@ -41,6 +44,22 @@ class SteppedLog final : public eventlog::Log {
   eventlog::memory::MemoryConsumer* consumer_ = nullptr;
 };
 
+std::string local(int port) { return "127.0.0.1:" + std::to_string(port); }
+
+// Two free ports between which the ring shares out the partitions: with so few, one router may get none.
+std::pair<int, int> ports() {
+  boost::asio::io_context io;
+  const boost::asio::ip::tcp::endpoint any{boost::asio::ip::make_address("127.0.0.1"), 0};
+  for (;;) {
+    boost::asio::ip::tcp::acceptor a(io, any), b(io, any);
+    const int first = a.local_endpoint().port(), second = b.local_endpoint().port();
+    runtime::Ring ring({local(first), local(second)});
+    std::set<std::string> owners;
+    for (std::uint32_t p = 0; p < kPartitions; ++p) owners.insert(ring.owner({p}));
+    if (owners.size() == 2) return {first, second};
+  }
+}
+
 struct Router {
   SteppedLog log;
   TestLog nothing;  // the persister has not stored anything yet
@@ -64,22 +83,6 @@ struct Router {
     reader.answer();
   }
 };
-
-std::string local(int port) { return local(port); }
-
-// Two free ports between which the ring shares out the partitions: with so few, one router may get none.
-std::pair<int, int> ports() {
-  boost::asio::io_context io;
-  const boost::asio::ip::tcp::endpoint any{boost::asio::ip::make_address("127.0.0.1"), 0};
-  for (;;) {
-    boost::asio::ip::tcp::acceptor a(io, any), b(io, any);
-    const int first = a.local_endpoint().port(), second = b.local_endpoint().port();
-    runtime::Ring ring({local(first), local(second)});
-    std::set<std::string> owners;
-    for (std::uint32_t p = 0; p < kPartitions; ++p) owners.insert(ring.owner({p}));
-    if (owners.size() == 2) return {first, second};
-  }
-}
 
 struct Cluster {
   boost::asio::io_context io;
