@@ -112,8 +112,7 @@ def main():
     args.seed = args.seed if args.seed is not None else int(time.time())
     print(f"seed {args.seed}", flush=True)
     started = time.monotonic()
-    overrides = {"gateway.heartbeat_ms": 3000, "limits.sends_per_second": 0, "gateway/drain.window_ms": 500}
-    with Cluster("cluster", args.preset, overrides, keep=args.keep) as cluster:
+    with Cluster("cluster", args.preset, {"gateway.heartbeat_ms": 3000}, send_limit=False, keep=args.keep) as cluster:
         run = Run(args, cluster)
         unrested = asyncio.run(run.go())
         found, text = judge(run.folder, cluster.dsn)

@@ -1,6 +1,6 @@
 """Real processes on ports and in directories of their own: either profile, with Kafka and PostgreSQL as it needs them.
 
-    with Cluster("cluster", preset="dev", overrides={"limits.sends_per_second": 0}) as cluster:
+    with Cluster("cluster", preset="dev", send_limit=False) as cluster:
         cluster.urls, cluster.gateways[0].kill(), cluster.postgres.pause(), cluster.dsn, ...
 
 What the processes are told stands in `configuration()` and nowhere else.
@@ -19,6 +19,11 @@ from .process import ROOT, Process, Service
 
 GATEWAYS = 2
 ROUTERS = 2
+
+# Who knows which section of the settings; a section that is not here is everybody's.
+SECTIONS = {
+    "gateway": ("gateway", "standalone"), "limits": ("gateway", "standalone"), "auth": ("gateway", "standalone"), "router": ("router", "standalone"),
+    "persister": ("persister", "standalone"), "kafka": ("gateway", "router", "persister"), "log_table": ("standalone",)}
 
 
 def free_block(size):
@@ -42,8 +47,10 @@ def free_block(size):
 
 
 class Cluster:
-    def __init__(self, profile="cluster", preset=None, overrides=None, partitions=4, keep=False):
-        self.profile, self.partitions, self.keep = profile, partitions, keep
+    """`overrides`: setting -> value, told to every role that has that section. `send_limit`: the default limits on sends per user."""
+
+    def __init__(self, profile="cluster", preset=None, overrides=None, send_limit=True, partitions=4, keep=False):
+        self.profile, self.send_limit, self.partitions, self.keep = profile, send_limit, partitions, keep
         self.overrides = overrides or {}
         self.bin = ROOT / "build" / (preset or os.environ.get("PRESET", "dev")) / "bin"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="parley-"))
@@ -68,17 +75,22 @@ class Cluster:
     # ---- what the processes are told ----
 
     def configuration(self, role, index, admin_port):
-        settings = {"admin.port": admin_port, "process.instance": f"{role}-{index}"}
-        if role in ("gateway", "router", "persister"):
+        settings = {"admin.port": admin_port, "process.instance": f"{role}-{index}", "postgres.dsn": self.dsn}
+        if role != "standalone":
             settings |= {"kafka.brokers": f"127.0.0.1:{self.kafka.port}", "kafka.topic": "parley.log", "kafka.partitions": self.partitions}
-        if role in ("gateway", "router", "persister", "standalone"):
-            settings |= {"postgres.dsn": self.dsn}
         if role in ("gateway", "standalone"):
-            settings |= {"gateway.port": self.gateway_ports[index], "gateway.host": "127.0.0.1", "auth.jwt_secret": self.jwt_secret}
-        if role in ("gateway", "router"):
-            settings["ring.members"] = [f"127.0.0.1:{port}" for port in self.router_ports]
+            settings |= {"gateway.host": "127.0.0.1", "gateway.port": self.gateway_ports[index], "auth.jwt_secret": self.jwt_secret}
+        routers = ",".join(f"127.0.0.1:{port}" for port in self.router_ports)
+        if role == "gateway":
+            settings["gateway.routers"] = routers
         if role == "router":
-            settings["router.port"] = self.router_ports[index]
+            settings |= {"router.listen": f"127.0.0.1:{self.router_ports[index]}", "router.members": routers}
+        if not self.send_limit:
+            settings |= {"limits.sends_per_second": 0} if role in SECTIONS["limits"] else {}
+            settings |= {"router.sends_per_second": 0} if role in SECTIONS["router"] else {}
+        for key, value in self.overrides.items():
+            if role in SECTIONS.get(key.partition(".")[0], (role,)):
+                settings[key] = value
         return settings
 
     @property
@@ -86,12 +98,7 @@ class Cluster:
         return f"host=127.0.0.1 port={self.postgres.port} user=parley dbname=parley"
 
     def _process(self, role, index, admin_port):
-        settings = self.configuration(role, index, admin_port)
-        for key, value in self.overrides.items():
-            scope, _, name = key.rpartition("/")  # "gateway/limits.send_burst": only there
-            if scope in ("", role):
-                settings[name] = value
-        return Process(f"{role}-{index}", self.bin / f"parley-{role}", self.folder, settings, admin_port)
+        return Process(f"{role}-{index}", self.bin / f"parley-{role}", self.folder, self.configuration(role, index, admin_port), admin_port)
 
     # ---- life ----
 

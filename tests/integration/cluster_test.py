@@ -15,7 +15,7 @@ from .base import OnACluster
 
 
 def setUpModule():
-    Integration.cluster = Cluster("cluster", overrides={"gateway.heartbeat_ms": 5000, "limits.sends_per_second": 0}).__enter__()
+    Integration.cluster = Cluster("cluster", overrides={"gateway.heartbeat_ms": 5000}, send_limit=False).__enter__()
 
 
 def tearDownModule():

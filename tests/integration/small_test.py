@@ -11,7 +11,7 @@ from .base import OnACluster
 
 
 def setUpModule():
-    Small.cluster = Cluster("small", overrides={"gateway.heartbeat_ms": 5000, "limits.sends_per_second": 0}).__enter__()
+    Small.cluster = Cluster("small", overrides={"gateway.heartbeat_ms": 5000}, send_limit=False).__enter__()
 
 
 def tearDownModule():
