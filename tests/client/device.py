@@ -440,33 +440,51 @@ class Device:
     async def _fetch(self, conversation, state):
         """Everything after the cursor, by history; then what waited behind it. What the answer leaves out one may not see."""
         connection = self.connection
-        while self.connection is connection and connection is not None:
+        while True:
+            if self.connection is not connection or connection is None:
+                return
             upto = max(state.waiting, default=0)
             try:
-                page = (await self.request("history", conversation=conversation, afterSeq=str(state.seq), limit=200))["historyPage"]
+                events = await self._pages_after(conversation, state.seq) if state.seq else await self._all_pages(conversation)
             except Nacked as nacked:
-                if not nacked.temporary:
-                    self.record("history", conversation=conversation, code=nacked.code)
-                    break
-                await asyncio.sleep((nacked.nack.get("retryAfterMs") or 500) / 1000)
-                continue
+                if nacked.temporary:
+                    await asyncio.sleep((nacked.nack.get("retryAfterMs") or 500) / 1000)
+                    continue
+                self.record("history", conversation=conversation, code=nacked.code)
+                events = []
             except asyncio.TimeoutError:
                 continue
             except Closed:
                 return
-            events = page.get("events", [])
-            self.record("history", conversation=conversation, afterSeq=state.seq, events=len(events), more=page.get("more", False))
-            for event in events:
-                if int(event["seq"]) > state.seq:
-                    self._settle_own(state, event)
-                    self._take(state, int(event["seq"]), event, "history")
-            if not page.get("more"):
-                break
-        else:
-            return
+            break
+        for event in events:
+            if int(event["seq"]) > state.seq:
+                self._settle_own(state, event)
+                self._take(state, int(event["seq"]), event, "history")
         state.asking = False
         self.owed.discard(conversation)
         self._drain(conversation, state, jump_upto=upto)
+
+    async def _page(self, conversation, **bounds):
+        page = (await self.request("history", conversation=conversation, limit=200, **bounds))["historyPage"]
+        events = page.get("events", [])
+        self.record("history", conversation=conversation, **bounds, events=len(events), more=page.get("more", False))
+        return events, page.get("more", False)
+
+    async def _pages_after(self, conversation, seq):
+        events, more = [], True
+        while more:
+            page, more = await self._page(conversation, afterSeq=str(int(events[-1]["seq"]) if events else seq))
+            events += page
+        return events
+
+    async def _all_pages(self, conversation):
+        """Backwards from the newest: nothing is held, and afterSeq 0 would mean none."""
+        events, more = await self._page(conversation)
+        while more:
+            page, more = await self._page(conversation, beforeSeq=events[0]["seq"])
+            events = page + events
+        return events
 
     def _settle_own(self, state, event):
         id_ = event.get("clientMsgId")
