@@ -1,5 +1,7 @@
 #include "persister/worker.h"
 
+#include <algorithm>
+
 #include "chat/record.h"
 #include "store/gather.h"
 
@@ -73,7 +75,8 @@ store::Result<store::Batch> Worker::fold_batch(std::span<const eventlog::Entry> 
     gather.take(one.record, one.offset, was, cached.state, std::move(verdict));
   }
   folded_ahead_ = true;
-  return gather.finish(stop.value_or(end), [&](const chat::ConversationId& id) -> const chat::ConversationState& { return states_.at(id).state; });
+  return gather.finish(std::max(stop.value_or(end), position_),
+                       [&](const chat::ConversationId& id) -> const chat::ConversationState& { return states_.at(id).state; });
 }
 
 void Worker::settle(Offset next) {

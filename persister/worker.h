@@ -26,7 +26,7 @@ using chat::Partition;
 struct Settings {
   std::uint32_t batch_rows = 2'000;
   std::uint32_t batch_wait_ms = 20;              // a batch is written when full or this old
-  std::uint32_t cached_conversations = 100'000;  // beyond: forget the longest unused
+  std::uint32_t cached_conversations = 100'000;  // per partition; beyond: forget the longest unused
 };
 
 // One partition. Not thread-safe.
