@@ -19,6 +19,7 @@
 
 #include "eventlog/log.h"
 #include "persister/storing.h"
+#include "runtime/config.h"
 #include "runtime/health.h"
 #include "runtime/metrics.h"
 
@@ -32,6 +33,9 @@ struct ServiceSettings {
   std::uint32_t fetch_wait_ms = 20;        // ... for so long
   std::uint32_t due_every_ms = 1'000;      // how often due schedules are looked for
 };
+
+// persister.*
+void declare(runtime::Config& config, ServiceSettings& settings);
 
 struct ServicePorts {
   boost::asio::io_context& io;

@@ -26,6 +26,8 @@ struct Settings {
   std::uint32_t timeout_ms = 3'000;
 };
 
+// postgres.dsn alone, for who makes connections of other kinds.
+void declare_dsn(runtime::Config& config, std::string& dsn);
 // postgres.*
 void declare(runtime::Config& config, Settings& settings);
 
