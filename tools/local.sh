@@ -46,6 +46,23 @@ admin_port_of() { # PROCESS
   esac
 }
 
+port_of() { # PROCESS: what it serves on; nothing for a persister
+  case $1 in
+    standalone | gateway-0) echo "$http_port" ;;
+    gateway-1) echo $((http_port + 1)) ;;
+    router-0) echo "$router_port" ;;
+    router-1) echo $((router_port + 1)) ;;
+  esac
+}
+
+# Each profile has its own: what PostgreSQL holds belongs to one log (R13).
+database_of() { # PROFILE
+  case $1 in
+    small) echo parley ;;
+    cluster) echo parley_cluster ;;
+  esac
+}
+
 # The configuration's path is on the command line and belongs to this tree: that makes a pid ours.
 is_running() { # PROCESS
   running "$run/$1.pid" "--config=$run/$1.yaml"
@@ -59,6 +76,20 @@ is_ready() { # PROCESS
 postgres_dir() {
   if [ -s "$state/postgres-dir" ]; then cat "$state/postgres-dir"; else echo "$state/postgres"; fi
 }
+# Decides once. A server of root's runs as user postgres, and a socket's path has at most 107 characters.
+place_postgres() {
+  local wanted=$state/postgres elsewhere
+  if [ -s "$state/postgres-dir" ] || [ -e "$wanted/data" ]; then return; fi
+  mkdir -p "$wanted"
+  if [ "${#wanted}" -le 80 ] && { [ "$(id -u)" -ne 0 ] || (cd / && runuser -u postgres -- test -x "$wanted"); }; then return; fi
+  rmdir "$wanted"
+  if [ "$(id -u)" -eq 0 ]; then elsewhere=/var/lib/parley; else elsewhere=${XDG_DATA_HOME:-$HOME/.local/share}/parley; fi
+  elsewhere=$elsewhere/$(printf %s "$root" | sha256sum | cut -c 1-12)
+  mkdir -p "$elsewhere"
+  echo "$elsewhere" >"$state/postgres-dir"
+  echo "PostgreSQL keeps its data in $elsewhere: it cannot live below $root"
+}
+
 kafka_dir() { echo "$state/kafka"; }
 
 kafka_running() { running "$(kafka_dir)/pid" "$(kafka_dir)/server.properties"; }
@@ -76,4 +107,30 @@ running_profile() {
 make_state() {
   mkdir -p "$run"
   chmod 700 "$run"
+}
+
+# The whole configuration of a process, YAML: what differs from the defaults.
+write_configuration() { # PROCESS PROFILE
+  local process=$1 profile=$2
+  cat <<YAML
+# Written by tools/up at every start; change tools/local.sh instead.
+process: {instance: $process}
+admin: {port: $(admin_port_of "$process")}
+postgres: {dsn: "host=127.0.0.1 port=$postgres_port user=parley dbname=$(database_of "$profile")"}
+YAML
+  if [ "$profile" = cluster ]; then
+    echo "kafka: {brokers: \"127.0.0.1:$kafka_port\", partitions: 4}"
+  fi
+  case $process in
+    gateway-* | standalone)
+      cat <<YAML
+auth: {jwt_secret_file: "$state/jwt-secret"}
+gateway: {port: $(port_of "$process")}
+YAML
+      ;;
+  esac
+  case $process in
+    gateway-*) echo "ring: {members: [\"127.0.0.1:$router_port\", \"127.0.0.1:$((router_port + 1))\"]}" ;;
+    router-*) echo "router: {listen: \"127.0.0.1:$(port_of "$process")\", members: \"127.0.0.1:$router_port,127.0.0.1:$((router_port + 1))\"}" ;;
+  esac
 }
