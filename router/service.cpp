@@ -43,9 +43,12 @@ void declare(runtime::Config& config, ServiceSettings& s) {
   config.number("router.parked_bytes", s.core.parked_bytes, 1 << 16, 1u << 30, "Records that wait for a cold load, bytes per partition.");
   config.number("router.down_bytes", s.link.down_bytes, 1 << 16, 1u << 30, "What waits for one gateway before its stream is broken.");
   config.number("router.silence_ms", s.link.silence_ms, 1'500, 60'000, "A gateway that said nothing for this long is cut off.");
-  config.number("router.sends_per_second", s.core.sends_per_second, 0, 1'000'000, "Sends and operations per user; 0: no limit.");
-  config.number("router.send_burst", s.core.send_burst, 1, 1'000'000, "How many of them at once.");
-  config.number("router.devices", s.core.devices, 0, 10'000, "Devices per user connected at the same time; 0: no limit.");
+}
+
+void apply(const chat::Limits& limits, ServiceSettings& s) {
+  s.core.sends_per_second = limits.sends_per_second;
+  s.core.send_burst = limits.send_burst;
+  s.core.devices = limits.devices;
 }
 
 struct Service::Asked {

@@ -38,6 +38,8 @@ struct ServiceSettings {
 
 // router.*
 void declare(runtime::Config& config, ServiceSettings& settings);
+// What the limits.* of all roles mean here.
+void apply(const chat::Limits& limits, ServiceSettings& settings);
 
 class Service final : public eventlog::ConsumerEvents {
  public:

@@ -25,7 +25,9 @@
 
 namespace parley::runtime {
 
-inline constexpr int kExitUsage = 64;  // EX_USAGE of sysexits.h
+// Of sysexits.h.
+inline constexpr int kExitUsage = 64;   // EX_USAGE: the settings are wrong in themselves
+inline constexpr int kExitConfig = 78;  // EX_CONFIG: what they point at is not what it must be; starting again does not help
 
 struct Problem {
   enum class Kind : std::uint8_t { unknown_key, duplicate_key, bad_value, out_of_bounds, unreadable, malformed, refused };
