@@ -43,14 +43,14 @@ struct Settings {
   chat::FoldLimits fold_limits;
   std::uint32_t heartbeat_ms = 25'000;
   std::uint32_t hello_timeout_ms = 5'000;
-  std::uint32_t read_timeout_ms = 3'000;         // R14, D63
-  std::uint32_t produce_answer_ms = 1'000;       // R24: temporary nack when the log did not answer by then
-  std::uint32_t outcome_answer_ms = 8'000;       // nack when the log took it but no router told the outcome
-  std::uint32_t max_connections = 100'000;       // per shard
-  std::uint32_t replay_window = 200;             // D32
-  std::uint32_t buffered_frames_bytes = 1 << 20; // live frames held while a session resumes; overflow: slowConsumer
-  bool scheduled_sends = false;                  // accept `sendAtMs`: needs persisters that fire schedules (R10)
-  std::array<std::uint8_t, 16> salt_key{};       // R7: secret, random at each start; a record's salt is H(key, counter)
+  std::uint32_t read_timeout_ms = 3'000;          // R14, D63
+  std::uint32_t produce_answer_ms = 1'000;        // R24: temporary nack when the log did not answer by then
+  std::uint32_t outcome_answer_ms = 8'000;        // nack when the log took it but no router told the outcome
+  std::uint32_t max_connections = 100'000;        // per shard
+  std::uint32_t replay_window = 200;              // D32
+  std::uint32_t buffered_frames_bytes = 1 << 20;  // live frames held while a session resumes; overflow: slowConsumer
+  bool scheduled_sends = false;                   // accept `sendAtMs`: needs persisters that fire schedules (R10)
+  std::array<std::uint8_t, 16> salt_key{};        // R7: secret, random at each start; a record's salt is H(key, counter)
 };
 
 // One frame to be sent to many: encoded at most once per encoding, on first use (the shell does that).

@@ -46,17 +46,22 @@ void Resumes::on_confirmed() {
   }
 }
 
-void Resumes::read(Session& session) {
-  Resuming& resuming = *session.resuming;
-  resuming.step = Step::reading;
-  auto mine = [this, alive = std::weak_ptr(alive_), connection = session.id, number = resuming.number]() -> Session* {
+// The session, as long as it is still about this resume.
+std::move_only_function<Session*()> Resumes::mine(Session& session) {
+  return [this, alive = std::weak_ptr(alive_), connection = session.id, number = session.resuming->number]() -> Session* {
     if (alive.expired()) return nullptr;
     Session* s = sessions_.find(connection);
     return s && s->resuming && s->resuming->number == number ? s : nullptr;
   };
+}
+
+void Resumes::read(Session& session) {
+  Resuming& resuming = *session.resuming;
+  resuming.step = Step::reading;
+  auto mine = this->mine(session);
   if (resuming.cursors.empty() && resuming.token.empty()) {
     // A new device lists for itself: all it needs is where it begins.
-    return reads_.ends([this, mine](auto ends) {
+    return reads_.ends([this, mine = std::move(mine)](auto ends) mutable {
       Session* s = mine();
       if (!s) return;
       if (!ends) return finish(*s, std::unexpected(Unavailable{}));
@@ -70,7 +75,7 @@ void Resumes::read(Session& session) {
                            .max_events = settings_.limits.resume_events};
   reads_.read<store::ResumeResult>(
       std::nullopt, [this, query](auto done) { ports_.reader.resume(query, std::move(done)); },
-      [this, mine](auto result) {
+      [this, mine = std::move(mine)](auto result) mutable {
         if (Session* s = mine()) finish(*s, std::move(result));
       });
 }
@@ -91,15 +96,7 @@ void Resumes::finish(Session& session, std::expected<BarrierReads::Fresh<store::
   }
   store::ResumeResult& found = result->value;
   resuming.caught_up.set_sync_token(sync_token(topic_, *result->barrier));
-  if (found.too_many || found.cursor_ahead) {
-    client::Frame frame;
-    client::Resync& resync = *frame.mutable_resync();
-    resync.set_reason(found.too_many ? "tooManyEvents" : "cursorAhead");
-    for (const store::Summary& summary : found.changed) *resync.add_conversations() = summary_of(summary, wall);
-    resync.set_more(found.more);
-    sessions_.send(session, std::move(frame));
-    return caught_up(session);
-  }
+  if (found.too_many || found.cursor_ahead) return resync(session, found.too_many ? "tooManyEvents" : "cursorAhead");
   for (const store::Marks& marks : found.marks) {  // D28
     if (marks.read_seq.value == 0 && marks.delivered_seq.value == 0) continue;
     client::Frame frame;
@@ -111,6 +108,25 @@ void Resumes::finish(Session& session, std::expected<BarrierReads::Fresh<store::
   resuming.step = Step::replaying;
   resuming.events = std::move(found.events);
   replay(session);
+}
+
+// D32: nothing is replayed; the device drops its cursors and gets the newest of all its conversations instead.
+void Resumes::resync(Session& session, std::string reason) {
+  reads_.read<store::SummaryPage>(
+      std::nullopt, [this, user = session.user](auto done) { ports_.reader.summaries(user, {}, chat::kChangedMax, std::move(done)); },
+      [this, mine = mine(session), reason = std::move(reason)](auto page) mutable {
+        Session* s = mine();
+        if (!s) return;
+        if (!page) return finish(*s, std::unexpected(Unavailable{}));
+        client::Frame frame;
+        client::Resync& to = *frame.mutable_resync();
+        to.set_reason(reason);
+        for (const store::Summary& summary : page->value.items) *to.add_conversations() = summary_of(summary, ports_.clock.wall());
+        to.set_more(!page->value.next_cursor.empty());
+        sessions_.send(*s, std::move(frame));
+        s->resuming->caught_up.set_sync_token(sync_token(topic_, *page->barrier));
+        caught_up(*s);
+      });
 }
 
 // D32: at most `replay_window` events the client has not acknowledged.

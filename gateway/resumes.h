@@ -50,8 +50,10 @@ class Resumes {
     std::uint64_t number, epoch;
   };
 
+  std::move_only_function<Session*()> mine(Session& session);
   void read(Session& session);
   void finish(Session& session, std::expected<BarrierReads::Fresh<store::ResumeResult>, Unavailable> result);
+  void resync(Session& session, std::string reason);
   void replay(Session& session);
   void caught_up(Session& session);
   void ask(Session& session, std::string_view reason, std::uint32_t window_ms);
