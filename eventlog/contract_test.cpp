@@ -419,6 +419,49 @@ TEST_P(Contract, TellsNothingAfterItsEnd) {
   EXPECT_TRUE(reader.read.empty());
 }
 
+// Group mode, where a group can be joined without a schedule's help.
+class Group : public Contract {};
+
+TEST_P(Group, ReadsNothingBeforeStart) {
+  start();
+  const auto producer = log_->producer();
+  for (std::uint32_t p = 0; p < 4; ++p) produce_all(*producer, Partition{p}, numbered("v", 10));
+  Reader reader;
+  const auto consumer = log_->consumer({.group = "joined", .join = true}, reader);
+  ASSERT_TRUE(subject_->until([&] { return reader.assigned.size() == 4; }));
+  EXPECT_TRUE(reader.read.empty());
+  consumer->start(kSecond, Offset{3});
+  ASSERT_TRUE(subject_->until([&] { return reader.read[kSecond].size() == 7; }));
+  consumer->start(kFirst, Offset{5});
+  ASSERT_TRUE(subject_->until([&] { return reader.read[kFirst].size() == 5; }));
+  EXPECT_EQ(reader.read[kSecond].size(), 7u) << "another start must not disturb";
+  EXPECT_EQ(reader.read.size(), 2u) << "read without having been started";
+  consumer->commit(kFirst, Offset{10});
+  EXPECT_TRUE(subject_->until([&] { return committed("joined")[0] == Offset{10}; }));
+  consumer->pause(kFirst);
+  produce_all(*producer, kFirst, {"paused"});
+  produce_all(*producer, kSecond, {"read"});
+  ASSERT_TRUE(subject_->until([&] { return reader.read[kSecond].size() == 8; }));
+  EXPECT_EQ(reader.read[kFirst].size(), 5u);
+  consumer->resume(kFirst);
+  ASSERT_TRUE(subject_->until([&] { return reader.read[kFirst].size() == 6; }));
+}
+
+class KafkaGroup : public Contract {};
+
+TEST_P(KafkaGroup, SharesPartitionsAndTakesThemOver) {
+  start();
+  Reader first, second;
+  const auto one = log_->consumer({.group = "shared", .join = true}, first);
+  ASSERT_TRUE(subject_->until([&] { return first.assigned.size() == 4; }));
+  one->start(kFirst, Offset{0});
+  const auto other = connect();
+  auto two = other->consumer({.group = "shared", .join = true}, second);
+  ASSERT_TRUE(subject_->until([&] { return first.assigned.size() == 2 && second.assigned.size() == 2; }));
+  two.reset();  // leaves
+  ASSERT_TRUE(subject_->until([&] { return first.assigned.size() == 4; }));
+}
+
 std::string name_of(const testing::TestParamInfo<Kind>& info) {
   switch (info.param) {
     case Kind::memory:
@@ -432,6 +475,8 @@ std::string name_of(const testing::TestParamInfo<Kind>& info) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Log, Contract, testing::Values(Kind::memory, Kind::kafka, Kind::postgres), name_of);
+INSTANTIATE_TEST_SUITE_P(Log, Group, testing::Values(Kind::kafka, Kind::postgres), name_of);
+INSTANTIATE_TEST_SUITE_P(Log, KafkaGroup, testing::Values(Kind::kafka), name_of);
 
 }  // namespace
 }  // namespace parley::eventlog::test
