@@ -85,6 +85,8 @@ class Cluster:
             settings["gateway.routers"] = routers
         if role == "router":
             settings |= {"router.listen": f"127.0.0.1:{self.router_ports[index]}", "router.members": routers}
+        if role == "persister":
+            settings["persister.member"] = f"persister-{index}"  # static: a restart does not wait for the group's session timeout
         if not self.send_limit:
             settings |= {"limits.sends_per_second": 0} if role in SECTIONS["limits"] else {}
             settings |= {"router.sends_per_second": 0} if role in SECTIONS["router"] else {}
