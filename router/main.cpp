@@ -11,6 +11,7 @@
 #include "runtime/admin.h"
 #include "runtime/lifecycle.h"
 #include "runtime/limits.h"
+#include "runtime/log.h"
 #include "runtime/process.h"
 #include "store/postgres/client.h"
 
@@ -48,8 +49,13 @@ int main(int argc, char** argv) {
   eventlog::Opening opening(
       io, *log,
       [&](eventlog::Topic topic) {
-        service.emplace(settings, router::Service::Ports{io, clock, *log, store.reader(), metrics, health}, std::move(topic));
-        service->start();
+        try {
+          service.emplace(settings, router::Service::Ports{io, clock, *log, store.reader(), metrics, health}, std::move(topic));
+          service->start();
+        } catch (const std::exception& fault) {  // a port that is taken, a member list that cannot be read
+          runtime::log::error("router.cannot_start", {{"error", fault.what()}});
+          lifecycle.stop(1);
+        }
       },
       [&](const std::string&) { lifecycle.stop(runtime::kExitConfig); });
   auto work = boost::asio::make_work_guard(io);
