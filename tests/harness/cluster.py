@@ -22,7 +22,7 @@ ROUTERS = 2
 
 # Who knows which section of the settings; a section that is not here is everybody's.
 SECTIONS = {
-    "gateway": ("gateway", "standalone"), "limits": ("gateway", "standalone"), "auth": ("gateway", "standalone"), "router": ("router", "standalone"),
+    "gateway": ("gateway", "standalone"), "limits": ("gateway", "router", "standalone"), "auth": ("gateway", "standalone"), "router": ("router", "standalone"),
     "persister": ("persister", "standalone"), "kafka": ("gateway", "router", "persister"), "log_table": ("standalone",)}
 
 
@@ -89,7 +89,6 @@ class Cluster:
             settings["persister.member"] = f"persister-{index}"  # static: a restart does not wait for the group's session timeout
         if not self.send_limit:
             settings |= {"limits.sends_per_second": 0} if role in SECTIONS["limits"] else {}
-            settings |= {"router.sends_per_second": 0} if role in SECTIONS["router"] else {}
         for key, value in self.overrides.items():
             if role in SECTIONS.get(key.partition(".")[0], (role,)):
                 settings[key] = value
