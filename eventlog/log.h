@@ -103,6 +103,7 @@ struct ConsumerOptions {
   std::uint32_t fetch_wait_ms = 500;
 };
 
+// Outlives the producers and consumers it made.
 class Log {
  public:
   virtual ~Log() = default;
