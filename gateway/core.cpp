@@ -120,7 +120,7 @@ class Core::Impl {
   // ---- links -----------------------------------------------------------------------------------------------------------
 
   void on_members(std::vector<std::string> names) {
-    routers_.members(std::move(names));
+    for (RouterId router : routers_.members(std::move(names))) progress_.on_closed(router.value);
     hello_.on_homes_moved();
     resumes_.on_confirmed();
   }

@@ -13,7 +13,7 @@ constexpr std::size_t kIdBytes = 16;
 
 OutgoingPtr frame_of(const link::Delivery& delivery) {
   client::Frame frame;
-  frame.set_traceparent(delivery.traceparent());
+  if (delivery.traceparent().ends_with("-01")) frame.set_traceparent(delivery.traceparent());  // only sampled ones are worth their bytes
   if (delivery.has_event()) {
     *frame.mutable_event() = event_of(delivery);
   } else if (delivery.has_mark()) {

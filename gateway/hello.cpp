@@ -244,7 +244,9 @@ void Hello::welcome_if_ready(Session& session) {
   limits.set_resume_events(settings_.limits.resume_events);
   limits.set_cursors(settings_.limits.cursors);
   session.stage = Stage::resuming;
+  session.resuming = std::make_unique<Resuming>();  // what arrives from here on waits for caughtUp
   sessions_.send(session, std::move(frame));
+  if (session.closed()) return;
   // The first ping comes at a random moment of the period, so that those who connected together do not ping together.
   jitter_ = jitter_ * 6364136223846793005ull + 1442695040888963407ull;
   session.ping_early_ms = static_cast<std::uint32_t>((jitter_ >> 33) % std::max<std::uint32_t>(settings_.heartbeat_ms, 1));

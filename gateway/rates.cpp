@@ -1,6 +1,7 @@
 #include "gateway/rates.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace parley::gateway {
 
@@ -55,16 +56,17 @@ void Rates::on_leased(const chat::UserId& user, std::uint32_t tokens, std::uint3
   Entry& e = entry(user);
   e.asked = {};
   e.tokens = std::min(e.tokens + tokens, limits_.send_burst);
-  while (!e.waiting.empty() && e.tokens > 0) {
-    --e.tokens;
-    auto granted = std::move(e.waiting.front());
-    e.waiting.pop_front();
-    granted(std::nullopt);
-  }
-  if (e.waiting.empty()) return;
-  if (tokens > 0) return ask(user, e);
+  // What is granted may refund, wait or take anew while this runs: nothing of the entry is used after a call.
   auto waiting = std::exchange(e.waiting, {});
-  for (Granted& granted : waiting) granted(std::max<std::uint32_t>(retry_after_ms, 1));
+  const std::size_t served = std::min<std::size_t>(waiting.size(), e.tokens);
+  e.tokens -= static_cast<std::uint32_t>(served);
+  const bool again = served < waiting.size() && tokens > 0;
+  if (again) {
+    e.waiting.assign(std::move_iterator(waiting.begin() + static_cast<std::ptrdiff_t>(served)), std::move_iterator(waiting.end()));
+    waiting.resize(served);
+    ask(user, e);
+  }
+  for (std::size_t i = 0; i < waiting.size(); ++i) waiting[i](i < served ? std::nullopt : std::optional(std::max<std::uint32_t>(retry_after_ms, 1)));
 }
 
 void Rates::on_tick() {

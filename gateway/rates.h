@@ -6,10 +6,10 @@
 // Owner's thread only. Bound: an entry lives while its user is active and 10 s longer; waiters are bounded by unanswered sends.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "chat/limits.h"
 #include "gateway/routers.h"
@@ -55,7 +55,7 @@ class Rates {
   struct Entry {
     std::uint32_t tokens = 0;
     TokenBucket reads, fallback;
-    std::deque<Granted> waiting;
+    std::vector<Granted> waiting;
     chat::TimeMs asked{};  // a lease is under way since; 0: none
     chat::TimeMs used{};
   };

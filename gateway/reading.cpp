@@ -54,7 +54,7 @@ void Reading::history(Session& session, const client::History& request, std::uin
         page.set_conversation(chat::to_text(query.conversation));
         page.set_more(found.more);
         // The end that is left out is the one `more` tells of: the newer one after a cursor, else the older one.
-        bool ascending = query.after.has_value() && !query.before.has_value();
+        bool ascending = query.after.has_value();
         if (!ascending) std::ranges::reverse(found.events);
         std::size_t bytes = 0;
         for (const store::StoredEvent& stored : found.events) {

@@ -87,6 +87,7 @@ void Resumes::finish(Session& session, std::expected<BarrierReads::Fresh<store::
     client::Frame resync;
     resync.mutable_resync()->set_reason("storeUnavailable");
     sessions_.send(session, std::move(resync));
+    if (session.closed()) return;  // a full outbox closes in the middle of things, here and below
     resuming.caught_up.set_sync_token(resuming.token);
     session.behind = true;
     if (behind_.size() > 2 * sessions_.connections())  // most of them left meanwhile
@@ -102,6 +103,7 @@ void Resumes::finish(Session& session, std::expected<BarrierReads::Fresh<store::
     client::Frame frame;
     *frame.mutable_marker() = marker_of(marks);
     sessions_.send(session, std::move(frame));
+    if (session.closed()) return;
   }
   for (const store::Summary& summary : found.changed) *resuming.caught_up.add_changed() = summary_of(summary, wall);
   resuming.caught_up.set_more(found.more);
@@ -124,6 +126,7 @@ void Resumes::resync(Session& session, std::string reason) {
         for (const store::Summary& summary : page->value.items) *to.add_conversations() = summary_of(summary, ports_.clock.wall());
         to.set_more(!page->value.next_cursor.empty());
         sessions_.send(*s, std::move(frame));
+        if (s->closed()) return;
         s->resuming->caught_up.set_sync_token(sync_token(topic_, *page->barrier));
         caught_up(*s);
       });
@@ -138,6 +141,7 @@ void Resumes::replay(Session& session) {
     client::Frame frame;
     *frame.mutable_event() = event_of(stored, ports_.clock.wall());
     sessions_.send(session, std::move(frame));
+    if (session.closed()) return;
   }
   if (resuming.next == resuming.events.size()) return caught_up(session);
   resuming.ack_deadline = {sessions_.now().value + kPatienceMs};
@@ -159,6 +163,7 @@ void Resumes::caught_up(Session& session) {
   frame.set_req_id(resuming->req_id);
   frame.mutable_caught_up()->Swap(&resuming->caught_up);
   sessions_.send(session, std::move(frame));
+  if (session.closed()) return;
   session.stage = Stage::live;
   deliver_.flush(session, std::move(resuming->buffer));
   if (!session.closed() && session.ask) ask(session, "gap", window(1));

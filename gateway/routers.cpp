@@ -9,16 +9,17 @@ constexpr std::size_t kRegistrationsPerMessage = 4'096;
 
 }  // namespace
 
-bool Routers::members(std::vector<std::string> names) {
-  std::vector<Router> next(names.size());
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    // Streams belong to an index: where the name behind it changed, the shell opens another one and says so.
-    if (i < routers_.size() && routers_[i].name == names[i]) next[i] = routers_[i];
-    next[i].name = std::move(names[i]);
-  }
-  routers_ = std::move(next);
+std::vector<RouterId> Routers::members(std::vector<std::string> names) {
+  std::vector<RouterId> over;
+  for (std::uint32_t i = 0; i < routers_.size(); ++i)
+    if (routers_[i].open && (i >= names.size() || names[i] != routers_[i].name)) {
+      over.push_back({i});
+      routers_[i] = {};
+    }
+  routers_.resize(names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) routers_[i].name = std::move(names[i]);
   rebuild_ring();
-  return true;
+  return over;
 }
 
 void Routers::opened(RouterId router, link::Attach attach, const std::vector<chat::UserId>& users) {

@@ -23,8 +23,8 @@ class Routers {
 
   Routers(Links& links, runtime::Clock& clock) : links_(links), clock_(clock) {}
 
-  // RouterId indexes the list. True where homes may have moved.
-  bool members(std::vector<std::string> names);
+  // RouterId indexes the list. Streams belong to an index: those of a router that is not there any more are over.
+  std::vector<RouterId> members(std::vector<std::string> names);
   // `attach` goes first, then every user in batches, then the epoch.
   void opened(RouterId router, link::Attach attach, const std::vector<chat::UserId>& users);
   void closed(RouterId router);
