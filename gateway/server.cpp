@@ -35,6 +35,7 @@ ServerMetrics::ServerMetrics(runtime::Metrics& m)
       refused_ip(m.counter("parley_gateway_refused_total", "Connections and handshakes refused.", {{"reason", "connections_per_ip"}})),
       refused_rate(m.counter("parley_gateway_refused_total", "Connections and handshakes refused.", {{"reason", "connect_rate"}})),
       http_timeouts(m.counter("parley_gateway_http_timeouts_total", "HTTP connections closed because a request did not arrive in time.")),
+      accept(m.stage(runtime::Stage::accept)),
       frames_in(m.counter("parley_gateway_frames_received_total", "Client frames received.")),
       frames_out(m.counter("parley_gateway_frames_sent_total", "Frames queued to clients.")),
       bytes_in(m.counter("parley_gateway_received_bytes_total", "Bytes read from clients.")),

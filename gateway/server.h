@@ -52,6 +52,7 @@ struct ServerMetrics {
   explicit ServerMetrics(runtime::Metrics& metrics);
   runtime::Gauge connections, websockets;
   runtime::Counter accepted, refused_cap, refused_ip, refused_rate, http_timeouts;
+  runtime::Histogram accept;  // stage: from a send's bytes to its record
   runtime::Counter frames_in, frames_out, bytes_in, bytes_out, malformed, shed, slow_consumers;
 };
 

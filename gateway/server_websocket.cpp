@@ -1,5 +1,6 @@
 // The WebSocket phase of a connection: bytes to frames for Core, Core's frames to bytes.
 #include <boost/asio/post.hpp>
+#include <chrono>
 
 #include "gateway/server_connection.h"
 #include "runtime/log.h"
@@ -62,8 +63,14 @@ void Server::websocket_message(Connection& connection, const websocket::Message&
       break;
   }
   metrics_.frames_in.add();
+  auto begin = std::chrono::steady_clock::now();
   auto read = codec_.read(connection.encoding, message.opcode, message.payload);
-  if (auto* frame = std::get_if<client::Frame>(&read)) return core_->on_frame(id, std::move(*frame));
+  if (auto* frame = std::get_if<client::Frame>(&read)) {
+    bool send = frame->has_send();
+    core_->on_frame(id, std::move(*frame));
+    if (send) metrics_.accept.observe(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    return;
+  }
   metrics_.malformed.add();
   if (auto* invalid = std::get_if<json::Invalid>(&read)) {
     log::limited(log::Level::info, "gateway.invalid_frame", connection.address,
