@@ -55,9 +55,14 @@ void RouterList::start() { read(); }
 
 void RouterList::read() {
   switch (kind_) {
-    case Kind::fixed: return told(fixed_);
-    case Kind::dns: resolve(); break;
-    case Kind::file: read_file(); break;
+    case Kind::fixed:
+      return told(fixed_);
+    case Kind::dns:
+      resolve();
+      break;
+    case Kind::file:
+      read_file();
+      break;
   }
   timer_.expires_after(std::chrono::milliseconds(reread_ms_));
   timer_.async_wait([this, alive = std::weak_ptr(alive_)](boost::system::error_code stopped) {

@@ -60,10 +60,12 @@ void declare(runtime::Config& config, ServiceSettings& s) {
   config.number("gateway.produce_answer_ms", s.core.produce_answer_ms, 100, 60'000, "A send that the log did not take by then gets a temporary nack.");
   config.number("gateway.outcome_answer_ms", s.core.outcome_answer_ms, 100, 60'000, "A send whose outcome no router told by then gets a temporary nack.");
   config.number("gateway.replay_window", s.core.replay_window, 1, 10'000, "Replayed events that may be unacknowledged at a time.");
-  config.number("gateway.buffered_frames_bytes", s.core.buffered_frames_bytes, 4'096, 1u << 30, "Live frames held while a session resumes; beyond: slowConsumer.");
+  config.number("gateway.buffered_frames_bytes", s.core.buffered_frames_bytes, 4'096, 1u << 30,
+                "Live frames held while a session resumes; beyond: slowConsumer.");
   config.number("gateway.outbox_bytes", s.server.outbox_bytes, 4'096, 1u << 30, "What waits to be sent on one connection; beyond: slowConsumer.");
   config.number("gateway.max_connections", s.server.max_connections, 0, 10'000'000, "Connections at a time, each thread; 0: no limit.");
-  config.number("gateway.max_connections_per_ip", s.server.max_connections_per_ip, 0, 10'000'000, "Connections of one address at a time, each thread; 0: no limit.");
+  config.number("gateway.max_connections_per_ip", s.server.max_connections_per_ip, 0, 10'000'000,
+                "Connections of one address at a time, each thread; 0: no limit.");
   config.number("gateway.connects_per_minute", s.server.connect_rate.per_minute, 0, 10'000'000, "WebSockets one address may open, each thread; 0: no limit.");
   config.number("gateway.connects_burst", s.server.connect_rate.burst, 0, 10'000'000, "How many of them at once.");
   config.number("gateway.http_timeout_ms", s.server.http_timeout_ms, 100, 600'000, "Time for an HTTP request to arrive whole, and for the next one to begin.");
@@ -97,7 +99,8 @@ class Service::TimedProducer final : public eventlog::Producer {
 
   std::expected<void, eventlog::Error> produce(chat::Partition partition, std::string_view key, std::string_view value, std::string_view traceparent,
                                                std::move_only_function<void(std::expected<chat::Offset, eventlog::Error>)> done) override {
-    auto timed = [stage = stage_, begin = std::chrono::steady_clock::now(), done = std::move(done)](std::expected<chat::Offset, eventlog::Error> outcome) mutable {
+    auto timed = [stage = stage_, begin = std::chrono::steady_clock::now(),
+                  done = std::move(done)](std::expected<chat::Offset, eventlog::Error> outcome) mutable {
       if (outcome) stage.observe(seconds_since(begin));
       done(std::move(outcome));
     };
@@ -134,8 +137,8 @@ Service::Service(const ServiceSettings& settings, Ports ports, std::string name,
              .on_closed = [this](RouterId router) { core_->on_link_closed(router); }},
             ports_.connect),
       core_(std::make_unique<Core>(for_core(settings_.core, settings_.server),
-                                   gateway::Ports{ports_.clock, ports_.log, *producer_, ports_.reader, ports_.accounts, server_, link_, tokens_}, random_number(), topic,
-                                   std::move(ends), name_)),
+                                   gateway::Ports{ports_.clock, ports_.log, *producer_, ports_.reader, ports_.accounts, server_, link_, tokens_},
+                                   random_number(), topic, std::move(ends), name_)),
       partitions_(topic.partitions),
       reads_(ports_.clock, ports_.log, ports_.reader, partitions_, settings_.core.read_timeout_ms),
       routers_(ports_.io, settings_.routers, settings_.routers_reread_ms, [this](const std::vector<std::string>& names) { on_routers(names); }),

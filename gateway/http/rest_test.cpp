@@ -32,7 +32,8 @@ class RestTest : public TestBed {
 
     std::string at(const char* pointer) const {
       std::string_view text;
-      if (json.at_pointer(pointer).get(text) != simdjson::SUCCESS) return simdjson::to_string(json.at_pointer(pointer).error() ? json : json.at_pointer(pointer).value());
+      if (json.at_pointer(pointer).get(text) != simdjson::SUCCESS)
+        return simdjson::to_string(json.at_pointer(pointer).error() ? json : json.at_pointer(pointer).value());
       return std::string(text);
     }
     bool has(const char* pointer) const { return json.at_pointer(pointer).error() == simdjson::SUCCESS; }
@@ -43,7 +44,8 @@ class RestTest : public TestBed {
       return {};
     }
   };
-  Answer ask(std::string method, std::string target, std::string body = "", std::string token = "", std::vector<std::pair<std::string, std::string>> headers = {}) {
+  Answer ask(std::string method, std::string target, std::string body = "", std::string token = "",
+             std::vector<std::pair<std::string, std::string>> headers = {}) {
     Request request;
     request.method = std::move(method);
     request.target = std::move(target);
@@ -165,7 +167,8 @@ TEST_F(RestTest, NothingWithoutAToken) {
   for (auto route : Rest::routes()) {
     if (route.path.starts_with("/v1/auth/") && route.path != "/v1/auth/logout") continue;
     if (route.path == "/v1/openapi.json" || route.path == "/v1/proto") continue;
-    for (auto& bad : std::vector<std::pair<std::string, std::string>>{{"X", "y"}, {"Authorization", "Bearer x"}, {"Authorization", good}, {"Authorization", "Basic " + good}, {"Authorization", "Bearer "}}) {
+    for (auto& bad : std::vector<std::pair<std::string, std::string>>{
+             {"X", "y"}, {"Authorization", "Bearer x"}, {"Authorization", good}, {"Authorization", "Basic " + good}, {"Authorization", "Bearer "}}) {
       expect_problem(ask(std::string(route.method), std::string(route.path) + "?access_token=" + good, "{}", "", {bad}), 401, "unauthenticated");
     }
   }
