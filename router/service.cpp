@@ -14,7 +14,7 @@ using boost::system::error_code;
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(25);
-constexpr std::uint64_t kAskAgainMs = 200;
+constexpr std::uint64_t kAskAgainMs = 200, kAskAgainMostMs = 2'000;
 // What the peers need to see that this router does not answer and to deliver in its place.
 constexpr std::uint64_t kPeersTakeOverMs = 2'000;
 
@@ -122,7 +122,7 @@ void Service::on_members(const std::vector<std::string>& reachable) {
 
 void Service::take(const std::vector<Partition>& partitions) {
   wanted_.insert(wanted_.end(), partitions.begin(), partitions.end());
-  if (!wanted_.empty()) ask_takeover();
+  if (!wanted_.empty() && ports_.clock.steady().value >= next_ask_ms_) ask_takeover();
 }
 
 // R17: asks the log where both groups stand and where it begins; all three together for everything wanted now.
@@ -150,9 +150,11 @@ void Service::on_takeover(const Asked& asked) {
   asking_ = false;
   if (!asked.error.empty()) {
     log::limited(log::Level::warn, "router.takeover_failed", "log", {{"error", asked.error}});
-    next_ask_ms_ = ports_.clock.steady().value + kAskAgainMs;
+    next_ask_ms_ = ports_.clock.steady().value + ask_again_ms_;
+    ask_again_ms_ = std::min(2 * ask_again_ms_, kAskAgainMostMs);
     return;
   }
+  ask_again_ms_ = kAskAgainMs;
   ports_.health.ready("log");
   std::vector<Partition> wanted;
   wanted.swap(wanted_);

@@ -93,7 +93,7 @@ class Service final : public eventlog::ConsumerEvents {
   bool asking_ = false;
   std::size_t stopped_ = 0;  // partitions, as last seen
   boost::asio::steady_timer ticker_, stopping_;
-  std::uint64_t next_second_ms_ = 0, next_ask_ms_ = 0;
+  std::uint64_t next_second_ms_ = 0, next_ask_ms_ = 0, ask_again_ms_ = 200;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // answers may come after this is gone
 };
 

@@ -48,6 +48,20 @@ std::expected<Offsets, Error> query_offsets(rd_kafka_t* client, const std::strin
   }
 }
 
+std::expected<std::vector<std::optional<Offset>>, Error> query_committed(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions,
+                                                                         int timeout_ms) {
+  const auto list = make_partitions(static_cast<int>(partitions));
+  rd_kafka_topic_partition_list_add_range(list.get(), topic.c_str(), 0, static_cast<std::int32_t>(partitions) - 1);
+  if (const auto code = rd_kafka_committed(client, list.get(), timeout_ms)) return std::unexpected(error_of(code, "committed"));
+  std::vector<std::optional<Offset>> out(partitions);
+  for (int i = 0; i < list->cnt; ++i) {
+    const auto& each = list->elems[i];
+    if (each.err) return std::unexpected(error_of(each.err, "committed"));
+    if (each.offset >= 0) out.at(static_cast<std::size_t>(each.partition)) = Offset{static_cast<std::uint64_t>(each.offset)};
+  }
+  return out;
+}
+
 class KafkaLog final : public Log {
  public:
   KafkaLog(Settings settings, boost::asio::io_context& io)
@@ -64,7 +78,10 @@ class KafkaLog final : public Log {
     alive_.reset();
     events_.reset();
     // The worker may be using the client: it ends it.
-    worker_->post([client = std::move(client_)]() mutable { client.reset(); });
+    worker_->post([client = std::move(client_), askers = std::move(askers_)]() mutable {
+      for (auto& [group, asker] : askers) rd_kafka_destroy_flags(asker.release(), RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+      client.reset();
+    });
   }
 
   void open(Callback<Topic> done) override {
@@ -81,31 +98,19 @@ class KafkaLog final : public Log {
   void ends(Callback<Offsets> done) override { ends_.ask(std::move(done)); }
   void begins(Callback<Offsets> done) override { begins_.ask(std::move(done)); }
 
+  // Asked by a consumer that never joins: librdkafka 2.0.2 aborts the process (rd_kafka_enq_once_del_source_return) when an
+  // admin request, ListConsumerGroupOffsets, is out of time while it still looks for the group's coordinator.
   void committed(std::string group, Callback<std::vector<std::optional<Offset>>> done) override {
     if (!opened(done)) return;
-    const auto list = make_partitions(static_cast<int>(partitions_));
-    rd_kafka_topic_partition_list_add_range(list.get(), settings_.topic.c_str(), 0, static_cast<std::int32_t>(partitions_) - 1);
-    auto* request = rd_kafka_ListConsumerGroupOffsets_new(group.c_str(), list.get());
-    const auto options = wait_for(RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
-                                  [done = std::move(done), partitions = partitions_](const rd_kafka_event_t* event, std::optional<Error> error) mutable {
-                                    if (error) return done(std::unexpected(std::move(*error)));
-                                    std::size_t count = 0;
-                                    const auto* groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-                                        rd_kafka_event_ListConsumerGroupOffsets_result(const_cast<rd_kafka_event_t*>(event)), &count);
-                                    if (count != 1) return done(std::unexpected(Error{Errc::unavailable, "committed: no group in the answer"}));
-                                    if (const auto* failed = rd_kafka_group_result_error(groups[0]))
-                                      return done(std::unexpected(Error{Errc::unavailable, std::string("committed: ") + rd_kafka_error_string(failed)}));
-                                    std::vector<std::optional<Offset>> out(partitions);
-                                    const auto* found = rd_kafka_group_result_partitions(groups[0]);
-                                    for (int i = 0; found && i < found->cnt; ++i) {
-                                      const auto& each = found->elems[i];
-                                      if (each.err) return done(std::unexpected(error_of(each.err, "committed")));
-                                      if (each.offset >= 0) out.at(static_cast<std::size_t>(each.partition)) = Offset{static_cast<std::uint64_t>(each.offset)};
-                                    }
-                                    done(std::move(out));
-                                  });
-    rd_kafka_ListConsumerGroupOffsets(client_.get(), &request, 1, options.get(), events_->raw());
-    rd_kafka_ListConsumerGroupOffsets_destroy(request);
+    auto& asker = askers_[group];
+    if (!asker) asker = Conf(settings_).set("group.id", group).set("enable.auto.commit", "false").events(RD_KAFKA_EVENT_ERROR).make(RD_KAFKA_CONSUMER);
+    worker_->post([client = asker.get(), topic = settings_.topic, partitions = partitions_, timeout_ms = static_cast<int>(settings_.query_timeout_ms),
+                   &io = io_, alive = std::weak_ptr(alive_), done = std::move(done)]() mutable {
+      auto result = query_committed(client, topic, partitions, timeout_ms);
+      boost::asio::post(io, [alive = std::move(alive), done = std::move(done), result = std::move(result)]() mutable {
+        if (!alive.expired()) done(std::move(result));
+      });
+    });
   }
 
   void trim(Partition partition, Offset before, Callback<void> done) override {
@@ -178,6 +183,7 @@ class KafkaLog final : public Log {
   boost::asio::io_context& io_;
   std::shared_ptr<Worker> worker_ = std::make_shared<Worker>();
   ClientHandle client_;
+  std::map<std::string, ClientHandle> askers_;  // by group: consumers that only ask what it committed; two in a router
   std::unique_ptr<EventQueue> events_;
   std::vector<EventHandle> answers_;  // of the turn being drained
   std::map<std::uintptr_t, Answer> pending_;
