@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by up, down, status, logs, clean-data: where the local processes live and how they are started and stopped.
 #
 # PARLEY_PORT_OFFSET is added to every port, so that two trees can run side by side. PRESET chooses the binaries.
