@@ -1,0 +1,99 @@
+// parley-standalone: gateway, router and persister in one process beside PostgreSQL. The small profile: no Kafka, the same fold, the same
+// tables, the same protocol.
+//
+//   shard threads (gateway) --in-process gRPC--> backbone thread (router, persister) --> PostgreSQL (log and store)
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gateway/shard.h"
+#include "runtime/admin.h"
+#include "runtime/lifecycle.h"
+#include "runtime/limits.h"
+#include "runtime/process.h"
+#include "standalone/backbone.h"
+
+int main(int argc, char** argv) {
+  using namespace parley;
+  using namespace std::chrono_literals;
+  runtime::Lifecycle lifecycle;
+
+  runtime::ProcessSettings process;
+  gateway::ServiceSettings gateway;
+  router::ServiceSettings router;
+  persister::ServiceSettings persister;
+  eventlog::postgres::Settings log;
+  store::postgres::Settings postgres;
+  std::uint32_t threads = 1;
+  runtime::Config config("parley-standalone", "Gateway, router and persister in one process beside PostgreSQL.");
+  runtime::declare(config, process);
+  runtime::declare(config, gateway.core.limits);
+  gateway::declare(config, gateway);
+  config.number("gateway.threads", threads, 1, 256, "Threads that serve, each a gateway of its own on the same port.");
+  router::declare(config, router);
+  persister::declare(config, persister);
+  store::postgres::declare(config, postgres);
+  eventlog::postgres::declare(config, log);
+  if (auto exit = config.start(argc, argv)) return *exit;
+  runtime::start_log(process, "standalone");
+  // The one router, reached in-process; the name only has to be the same everywhere.
+  const std::string router_name = "standalone:1";
+  gateway.routers = router_name;
+  router.members = {.self = router_name, .source = {router_name}};
+  router.link.host.clear();
+  router::apply(gateway.core.limits, router);
+  log.dsn = postgres.dsn;
+  auto backbone_postgres = postgres;
+  backbone_postgres.accounts = 0;
+
+  runtime::SystemClock clock;
+  runtime::Metrics metrics("standalone", process.instance);
+  runtime::Health health(clock);
+  health.declare("gateway");
+  std::unique_ptr<gateway::TlsContext> tls;
+  if (!gateway.tls_certificate.empty()) tls = std::make_unique<gateway::TlsContext>(gateway.tls_certificate, gateway.tls_key);
+
+  // Made, started and drained on the backbone's thread.
+  std::vector<std::unique_ptr<gateway::Shard>> shards;
+  auto serve = [&](const std::shared_ptr<grpc::Channel>& channel) {
+    for (std::uint32_t i = 0; i < threads; ++i) {
+      shards.push_back(std::make_unique<gateway::Shard>(gateway::Shard::Parts{
+          .name = process.instance + "." + std::to_string(i),
+          .settings = gateway,
+          .postgres = postgres,
+          .make_log = [log](boost::asio::io_context& io) { return eventlog::postgres::make_log(log, io); },
+          .clock = clock,
+          .metrics = metrics,
+          .health = health,
+          .tls = tls.get(),
+          .connect = [channel](const std::string&) { return channel; },
+          .failed = [&] { lifecycle.stop(1); },
+      }));
+      shards.back()->start();
+    }
+    health.ready("gateway");
+  };
+  std::optional<standalone::Backbone> backbone;
+  backbone.emplace(standalone::Backbone::Parts{.log = log,
+                                               .postgres = backbone_postgres,
+                                               .router = router,
+                                               .persister = persister,
+                                               .clock = clock,
+                                               .metrics = metrics,
+                                               .health = health,
+                                               .ready = serve,
+                                               .failed = [&] { lifecycle.stop(1); }});
+  runtime::Admin admin(process.admin, metrics, health, config.json(), [&] { lifecycle.stop(); });
+
+  for (std::uint32_t i = 0; i < threads; ++i) {
+    lifecycle.step("drain gateway " + std::to_string(i), std::chrono::milliseconds(gateway.drain_deadline_ms) + 10s,
+                   [&, i](auto done) { backbone->post([&, i, done] { i < shards.size() ? shards[i]->drain(done) : done(); }); });
+  }
+  lifecycle.step("finish the batch", 20s, [&](auto done) { backbone->stop_persister(done); });
+  lifecycle.step("end the router", 10s, [&](auto done) { backbone->stop_router(done); });
+  int exit_code = lifecycle.wait();
+  backbone.reset();  // nobody makes shards any more
+  for (auto& shard : shards) shard->stop();
+  return exit_code;
+}
