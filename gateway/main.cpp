@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
   runtime::declare(config, process);
   runtime::declare(config, settings.core.limits);
   gateway::declare(config, settings);
+  gateway::declare_routers(config, settings);
   config.number("gateway.threads", threads, 1, 256, "Threads that serve, each a gateway of its own on the same port.");
   eventlog::kafka::declare(config, kafka);
   store::postgres::declare(config, postgres);

@@ -42,6 +42,11 @@ double seconds_since(std::chrono::steady_clock::time_point begin) { return std::
 
 }  // namespace
 
+void declare_routers(runtime::Config& config, ServiceSettings& s) {
+  config.text("gateway.routers", s.routers, "The routers: host:port,host:port or dns:name:port (a headless service) or file:/path.");
+  config.number("gateway.routers_reread_ms", s.routers_reread_ms, 100, 600'000, "How often a router list from DNS or a file is read again.");
+}
+
 void declare(runtime::Config& config, ServiceSettings& s) {
   config.text("gateway.host", s.server.host, "Address clients connect to.");
   config.number("gateway.port", s.server.port, 0, 65'535, "Port for WebSocket and REST; 0: any free one.");
@@ -52,8 +57,6 @@ void declare(runtime::Config& config, ServiceSettings& s) {
     return "certificate and key go together";
   });
   config.list("gateway.allowed_origins", s.rest.allowed_origins, "Origins of web pages besides our own that may connect, exactly as browsers send them.");
-  config.text("gateway.routers", s.routers, "The routers: host:port,host:port or dns:name:port (a headless service) or file:/path.");
-  config.number("gateway.routers_reread_ms", s.routers_reread_ms, 100, 600'000, "How often a router list from DNS or a file is read again.");
   config.number("gateway.heartbeat_ms", s.core.heartbeat_ms, 100, 600'000, "Silence after which a ping is sent; 2.2 times that without a sign of life closes.");
   config.number("gateway.hello_timeout_ms", s.core.hello_timeout_ms, 100, 60'000, "Time a new WebSocket has for its hello.");
   config.number("gateway.read_timeout_ms", s.core.read_timeout_ms, 100, 60'000, "Longest wait for a fresh snapshot before a read is answered unavailable.");

@@ -45,6 +45,8 @@ struct ServiceSettings {
 
 // gateway.*, auth.*
 void declare(runtime::Config& config, ServiceSettings& settings);
+// gateway.*: where the routers are, which the small profile does not ask.
+void declare_routers(runtime::Config& config, ServiceSettings& settings);
 
 class Service {
  public:

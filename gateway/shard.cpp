@@ -101,7 +101,8 @@ void Shard::serve(eventlog::Topic topic, std::vector<chat::Offset> ends) {
                                                         .accounts = store_->accounts(),
                                                         .metrics = parts_.metrics,
                                                         .health = parts_.health,
-                                                        .tls = parts_.tls},
+                                                        .tls = parts_.tls,
+                                                        .connect = parts_.connect},
                                          name(), std::move(topic), std::move(ends));
   } catch (const std::exception& error) {
     return give_up("listen", error.what());

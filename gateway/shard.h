@@ -31,6 +31,7 @@ class Shard {
     runtime::Metrics& metrics;
     runtime::Health& health;
     const TlsContext* tls;
+    LinkClient::Connect connect = {};  // small profile: the in-process channel
     std::function<void(int exit_code)> failed;  // any thread
   };
 

@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
   runtime::declare(config, limits);
   eventlog::kafka::declare(config, kafka);
   store::postgres::declare(config, postgres);
+  router::declare_peers(config, settings);
   router::declare(config, settings);
   if (auto exit = config.start(argc, argv)) return *exit;
   runtime::start_log(process, "router");

@@ -29,7 +29,7 @@ MemberSettings completed(MemberSettings members, const LinkSettings& link, int p
 
 }  // namespace
 
-void declare(runtime::Config& config, ServiceSettings& s) {
+void declare_peers(runtime::Config& config, ServiceSettings& s) {
   config.text("router.listen", s.link.listen, "Where gateways attach, host:port.");
   config.text("router.self", s.members.self, "This router as the others know it, host:port; empty: router.listen.");
   config.text("router.members", s.members.source,
@@ -38,6 +38,9 @@ void declare(runtime::Config& config, ServiceSettings& s) {
   config.number("router.gone_ms", s.members.gone_ms, 100, 60'000, "A router that did not answer for this long is left out of the ring.");
   config.number("router.reread_ms", s.members.reread_ms, 100, 600'000, "How often a member list from DNS or a file is read again.");
   config.number("router.handover_ms", s.handover_ms, 0, 60'000, "How long a partition that the ring gave to another router is still delivered from here.");
+}
+
+void declare(runtime::Config& config, ServiceSettings& s) {
   config.number("router.intake_wait_ms", s.core.intake_wait_ms, 0, 60'000, "How long a router that just started waits for gateways to register.");
   config.number("router.cached_conversations", s.core.cached_conversations, 1'000, 100'000'000, "Conversations held in memory.");
   config.number("router.parked_bytes", s.core.parked_bytes, 1 << 16, 1u << 30, "Records that wait for a cold load, bytes per partition.");

@@ -36,7 +36,9 @@ struct ServiceSettings {
   std::uint32_t handover_ms = 4'000;  // a partition that the ring gave to another is kept this long: beyond the other's intake wait
 };
 
-// router.*
+// router.*: where this router and the others are, which the small profile does not ask ...
+void declare_peers(runtime::Config& config, ServiceSettings& settings);
+// ... and everything else.
 void declare(runtime::Config& config, ServiceSettings& settings);
 // What the limits.* of all roles mean here.
 void apply(const chat::Limits& limits, ServiceSettings& settings);

@@ -4,6 +4,7 @@
 #include <boost/asio/post.hpp>
 #include <chrono>
 
+#include "runtime/config.h"
 #include "runtime/log.h"
 #include "store/postgres/schema.h"
 #include "store/postgres/writer.h"
@@ -37,11 +38,12 @@ void Backbone::run() {
     if (!migrate()) return;
     store_ = std::make_unique<store::postgres::Client>(io_, parts_.postgres);
     log_ = eventlog::postgres::make_log(parts_.log, io_);
-    opening_.emplace(io_, *log_, [this](eventlog::Topic topic) { begin(std::move(topic)); }, [this](const std::string&) { parts_.failed(); });
+    opening_.emplace(
+        io_, *log_, [this](eventlog::Topic topic) { begin(std::move(topic)); }, [this](const std::string&) { parts_.failed(runtime::kExitConfig); });
     io_.run();
   } catch (const std::exception& fault) {
     runtime::log::error("standalone.failed", {{"error", fault.what()}});
-    parts_.failed();
+    parts_.failed(1);
   }
   persister_.reset();
   router_.reset();

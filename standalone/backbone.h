@@ -37,7 +37,7 @@ class Backbone {
     runtime::Metrics& metrics;
     runtime::Health& health;
     std::function<void(std::shared_ptr<grpc::Channel>)> ready;
-    std::function<void()> failed;
+    std::function<void(int exit_code)> failed;
   };
 
   explicit Backbone(Parts parts);

@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
   const std::string router_name = "standalone:1";
   gateway.routers = router_name;
   router.members = {.self = router_name, .source = {router_name}};
-  router.link.host.clear();
+  router.link.listen.clear();
   router::apply(gateway.core.limits, router);
   log.dsn = postgres.dsn;
   auto backbone_postgres = postgres;
@@ -68,7 +68,7 @@ int main(int argc, char** argv) {
           .health = health,
           .tls = tls.get(),
           .connect = [channel](const std::string&) { return channel; },
-          .failed = [&] { lifecycle.stop(1); },
+          .failed = [&](int exit_code) { lifecycle.stop(exit_code); },
       }));
       shards.back()->start();
     }
@@ -83,7 +83,7 @@ int main(int argc, char** argv) {
                                                .metrics = metrics,
                                                .health = health,
                                                .ready = serve,
-                                               .failed = [&] { lifecycle.stop(1); }});
+                                               .failed = [&](int exit_code) { lifecycle.stop(exit_code); }});
   runtime::Admin admin(process.admin, metrics, health, config.json(), [&] { lifecycle.stop(); });
 
   for (std::uint32_t i = 0; i < threads; ++i) {

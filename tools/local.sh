@@ -125,13 +125,18 @@ YAML
   case $process in
     gateway-* | standalone)
       cat <<YAML
-auth: {jwt_secret_file: "$state/jwt-secret"}
-gateway: {port: $(port_of "$process")}
+auth:
+  jwt_secret_file: "$state/jwt-secret"
+  registers_per_minute: 0
+  logins_per_minute: 0
+gateway:
+  port: $(port_of "$process")
+  connects_per_minute: 0  # everybody here has one address
 YAML
       ;;
   esac
   case $process in
-    gateway-*) echo "ring: {members: [\"127.0.0.1:$router_port\", \"127.0.0.1:$((router_port + 1))\"]}" ;;
+    gateway-*) echo "  routers: \"127.0.0.1:$router_port,127.0.0.1:$((router_port + 1))\"" ;;
     router-*) echo "router: {listen: \"127.0.0.1:$(port_of "$process")\", members: \"127.0.0.1:$router_port,127.0.0.1:$((router_port + 1))\"}" ;;
   esac
 }
