@@ -156,6 +156,21 @@ class CleanHistory(unittest.TestCase):
         self.assertEqual(invariants.check(Observed(run)), {})
 
 
+    def test_notes_to_oneself_on_the_only_device(self):
+        """Nobody but the sender can hold them, and he knows them by their acks."""
+        run = clean()
+        run.devices[:] = [d for d in run.devices if d.device in ("c1",)]
+        c = device(run, "c1")
+        c.lines[:] = [{"t": 1, "f": "send", "type": "invoke", "conversation": "self-c", "id": "s1", "body": "h", "to": "c"},
+                      {"t": 2, "f": "send", "type": "ok", "conversation": "self-c", "id": "s1", "seq": 1, "number": 1, "time": 5, "chain": "x", "duplicate": False},
+                      {"t": 3, "f": "rest", "read": {}, "summaries": {"self-c": {"unread": 0}}}]
+        run.faults, run.counters = [], None
+        run.rows = [{"conversation": "self-c", "seq": 1, "number": 1, "sender": "c", "id": "s1", "time": 5, "chain": "x", "partition": 0, "offset": 1}]
+        self.assertEqual(invariants.check(Observed(run)), {})
+        run.rows = []
+        self.assertEqual(set(invariants.check(Observed(run))), {"I14"})
+
+
 class SeededViolations(unittest.TestCase):
     def caught_by(self, run, *names):
         found = invariants.check(Observed(run))

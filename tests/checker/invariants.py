@@ -37,12 +37,11 @@ def _nobody_saw(seen, conversation, seq):
 def i1_no_acked_message_lost(seen):
     """Lost for everyone, or for a device of somebody else. (The sender's own devices: I13. PostgreSQL: I14.)"""
     told = set()
-    for (conversation, user, id_), send in seen.sends.items():
-        if send.acks and not seen.by_id.get((conversation, user, id_)):
-            others = [d for d in seen.run.devices if d is not send.device and d.name in seen.final and seen.may_see(d.user, conversation, send.acks[0]["seq"])]
-            if others or seen.run.rows is not None:
-                told.add((conversation, send.acks[0]["seq"]))
-                yield f"{_brief(conversation, send.acks[0]['seq'])}: {id_} of {user} was acked and nobody has it"
+    for conversation, log in seen.log.items():
+        for seq, event in log.items():
+            if event.get("ack_only") and seen.expected_elsewhere(event):
+                told.add((conversation, seq))
+                yield f"{_brief(conversation, seq)}: {event['id']} of {event['sender']} was acked and nobody has it"
     for device, conversation, seq in _missing(seen):
         send = seen.acked_at(conversation, seq)
         if send and send.user != device.user and (conversation, seq) not in told:
@@ -256,9 +255,9 @@ def i14_postgres_equals_log(seen):
     for conversation, log in seen.log.items():
         rows = stored.get(conversation, {})
         for seq, event in log.items():
-            if event.get("ack_only"):
-                continue
             row = rows.get(seq)
+            if row is None and event.get("ack_only") and seen.expected_elsewhere(event):
+                continue  # lost altogether: I1
             if row is None:
                 yield f"{_brief(conversation, seq)}: seen by devices, not stored"
                 continue

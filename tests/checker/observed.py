@@ -104,7 +104,13 @@ class Observed:
                 if ack["seq"] not in self.log[conversation]:
                     self.log[conversation][ack["seq"]] = {
                         "conversation": conversation, "seq": ack["seq"], "number": ack["number"], "sender": user, "id": id_, "time": ack["time"],
-                        "chain": ack["chain"], "kind": "message", "body": send.body, "ack_only": True}
+                        "chain": ack["chain"], "kind": "message", "body": send.body, "ack_only": send}
+                    self.by_id[conversation, user, id_].add(ack["seq"])
+
+    def expected_elsewhere(self, event):
+        """Whether another device at rest should hold what only its sender knows, by its ack. (One's own notes, on the only device: no.)"""
+        send = event["ack_only"]
+        return any(d is not send.device and d.name in self.final and self.may_see(d.user, send.conversation, event["seq"]) for d in self.run.devices)
 
     # ---- who may see what ----
 

@@ -50,7 +50,8 @@ class Cluster:
     """`overrides`: setting -> value, told to every role that has that section. `send_limit`: the default limits on sends per user."""
 
     def __init__(self, profile="cluster", preset=None, overrides=None, send_limit=True, partitions=4, keep=False):
-        self.profile, self.send_limit, self.partitions, self.keep = profile, send_limit, partitions, keep
+        self.profile, self.send_limit, self.partitions = profile, send_limit, partitions
+        self.keep = keep or bool(os.environ.get("PARLEY_KEEP"))  # logs and data, also when all went well
         self.overrides = overrides or {}
         self.bin = ROOT / "build" / (preset or os.environ.get("PRESET", "dev")) / "bin"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="parley-"))
