@@ -38,7 +38,7 @@ test: build ## build and run every test
 	@tools/test
 
 bench: build ## measure; prints JSON and a table
-	@build/$(PRESET)/bin/parley-bench
+	@bench/run
 
 chaos: build ## load, faults and the checker against real processes
 	@tests/chaos/run

@@ -18,6 +18,7 @@ constexpr auto kAgain = std::chrono::milliseconds(300);
 Shard::Shard(Parts parts) : parts_(std::move(parts)) {
   parts_.health.declare("schema " + name());
   parts_.health.declare("log " + name());
+  parts_.health.declare("routers " + name());  // the Service's own: ready must not be said between the two
 }
 
 Shard::~Shard() { stop(); }
