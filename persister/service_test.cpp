@@ -227,7 +227,8 @@ TEST_F(ServiceTest, ALostAnswerIsNotWrittenTwice) {
 TEST_F(ServiceTest, TwoRivalsStoreEverythingOnce) {
   auto one = service("rival-a"), two = service("rival-b");  // groups of their own: both own every partition
   ASSERT_TRUE(run_until([&] { return positions().size() == kPartitions; }));
-  for (int round = 0; round < 10; ++round) {
+  // They meet by chance; on a busy machine that takes more rounds.
+  for (int round = 0; round < 10 || (lost_.value() == 0 && round < 100); ++round) {
     send_many(200, 9);
     ASSERT_TRUE(run_until([&] { return acked_ == asked_; }));
   }

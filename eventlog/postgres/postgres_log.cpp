@@ -70,7 +70,7 @@ class PostgresLog final : public Log {
         io_(io),
         reads_(std::make_shared<Pool>(
             io, runtime::postgres::Settings{.dsn = settings_.dsn, .connections = 2, .timeout_ms = settings_.query_timeout_ms, .snapshots = true})),
-        writes_(std::make_shared<Pool>(io, runtime::postgres::Settings{.dsn = settings_.dsn, .connections = 1, .timeout_ms = settings_.query_timeout_ms})),
+        writes_(std::make_shared<Pool>(io, runtime::postgres::Settings{.dsn = settings_.dsn, .connections = 1, .timeout_ms = settings_.batch_timeout_ms})),
         ends_(io, kMostAskers, [this](Callback<Offsets> done) { offsets(kEnds, std::move(done)); }),
         begins_(io, kMostAskers, [this](Callback<Offsets> done) { offsets(kBegins, std::move(done)); }),
         listener_(
