@@ -6,13 +6,16 @@
 What the processes are told stands in `configuration()` and nowhere else.
 """
 
+import atexit
 import os
 import pathlib
 import random
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 
 from .process import ROOT, Process, Service
@@ -124,16 +127,19 @@ class Cluster:
         missing = [p.binary for p in self.processes if not p.binary.exists()]
         if missing:
             raise RuntimeError(f"not built: {', '.join(map(str, missing))}")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a time limit leaves nothing running behind
+        atexit.register(self.abandon)
         self.postgres.start()
         if self.kafka:
             self.kafka.start()
         for process in self.processes:
             process.start(wait=False)
         for process in self.processes:
-            process.await_ready(60)
+            process.await_ready(120)
         return self
 
     def stop(self):
+        atexit.unregister(self.abandon)
         for process in reversed(self.processes):
             if process.pid is not None:
                 process.resume()
@@ -151,6 +157,10 @@ class Cluster:
             print(f"logs and data: {self.folder}")
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def abandon(self):
+        self._failed = True
+        self.stop()
 
     _failed = False
 
