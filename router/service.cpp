@@ -125,6 +125,7 @@ void Service::on_members(const std::vector<std::string>& reachable) {
 
 void Service::take(const std::vector<Partition>& partitions) {
   wanted_.insert(wanted_.end(), partitions.begin(), partitions.end());
+  if (wanted_.empty()) ports_.health.ready("log");  // it was opened before; a router to which the ring gives nothing waits for nothing else
   if (!wanted_.empty() && ports_.clock.steady().value >= next_ask_ms_) ask_takeover();
 }
 

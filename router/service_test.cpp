@@ -46,8 +46,8 @@ class SteppedLog final : public eventlog::Log {
 
 std::string local(int port) { return "127.0.0.1:" + std::to_string(port); }
 
-// Two free ports between which the ring shares out the partitions: with so few, one router may get none.
-std::pair<int, int> ports() {
+// Two free ports between which the ring shares out the partitions among that many: with so few partitions, one router may get none.
+std::pair<int, int> ports(std::size_t sharers) {
   boost::asio::io_context io;
   const boost::asio::ip::tcp::endpoint any{boost::asio::ip::make_address("127.0.0.1"), 0};
   for (;;) {
@@ -56,7 +56,7 @@ std::pair<int, int> ports() {
     runtime::Ring ring({local(first), local(second)});
     std::set<std::string> owners;
     for (std::uint32_t p = 0; p < kPartitions; ++p) owners.insert(ring.owner({p}));
-    if (owners.size() == 2) return {first, second};
+    if (owners.size() == sharers) return {first, second};
   }
 }
 
@@ -88,11 +88,13 @@ struct Cluster {
   boost::asio::io_context io;
   runtime::SystemClock clock;
   eventlog::memory::MemoryBroker broker{{.partitions = kPartitions, .topic_id = "topic"}, clock};
-  std::pair<int, int> chosen = ports();
+  std::pair<int, int> chosen;
   int port_a = chosen.first, port_b = chosen.second;
   std::string members = local(port_a) + "," + local(port_b);
   std::unique_ptr<Router> a = std::make_unique<Router>(io, broker, port_a, members), b = std::make_unique<Router>(io, broker, port_b, members);
   TestLog written;
+
+  explicit Cluster(std::size_t sharers = 2) : chosen(ports(sharers)) {}
 
   template <class F>
   bool until(F&& f, std::chrono::milliseconds limit = 10s) {
@@ -176,6 +178,13 @@ TEST(RouterService, the_ring_is_shared_out_and_what_is_written_reaches_gateways)
     return one.size() + other.size() == kPartitions;
   }));
   EXPECT_NE(cluster.a->metrics.exposition().find("parley_router_ring_members 2"), std::string::npos);
+}
+
+TEST(RouterService, a_router_to_which_the_ring_gives_nothing_is_ready) {
+  Cluster t(1);
+  EXPECT_TRUE(t.until([&] { return t.a->health.unready().empty() && t.b->health.unready().empty(); }));
+  EXPECT_EQ(Cluster::owned(t.a) + Cluster::owned(t.b), kPartitions);
+  EXPECT_TRUE(Cluster::owned(t.a) == 0 || Cluster::owned(t.b) == 0);
 }
 
 TEST(RouterService, the_partitions_of_a_router_that_is_gone_are_taken_over_and_refolded) {
