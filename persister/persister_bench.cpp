@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <deque>
+#include <fstream>
 
 #include "persister/worker.h"
 #include "runtime/postgres/connection.h"
@@ -84,7 +86,36 @@ class Source {
   const std::string body_ = std::string(kBodyBytes, 'x');
 };
 
-double rate(std::size_t rows, std::chrono::steady_clock::duration spent) { return static_cast<double>(rows) / std::chrono::duration<double>(spent).count(); }
+// CPU time of this process, and of a server process on this machine (Linux, /proc/PID/schedstat): what other work on the machine
+// does not change, unlike the time on the wall.
+double own_cpu() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+double cpu_of(std::uint32_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/schedstat", pid));
+  double ns = 0;
+  file >> ns;
+  return ns / 1e9;
+}
+struct Cost {
+  double wall = 0, client = 0, server = 0;
+};
+template <class Work>
+void measure(Cost& cost, std::uint32_t server, Work work) {
+  const double client_before = own_cpu(), server_before = cpu_of(server);
+  const auto begun = std::chrono::steady_clock::now();
+  work();
+  cost.wall += std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  cost.client += own_cpu() - client_before;
+  cost.server += cpu_of(server) - server_before;
+}
+
+double middle_of(std::vector<double> all) {
+  std::ranges::sort(all);
+  return all[all.size() / 2];
+}
 
 int run(int argc, char** argv) {
   if (argc < 2) {
@@ -95,7 +126,7 @@ int run(int argc, char** argv) {
   const std::size_t batch = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 2'000, rows = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 100'000,
                     rounds = argc > 4 ? std::strtoull(argv[4], nullptr, 10) : 5;
   need(store::postgres::migrate(dsn));
-  store::postgres::Writer writer(dsn);
+  store::postgres::Writer writer(dsn + " application_name=bench_persister");
   const auto positions = need(writer.open("bench", 1));
   if (positions.at(0) != chat::Offset{}) {
     fmt::print(stderr, "the database is not empty\n");
@@ -106,44 +137,47 @@ int run(int argc, char** argv) {
   // The floor's rows go into a table of its own beside the real one: found first on its connection's search path.
   ask(floor.script("create schema floor; create table floor.events (like public.events, primary key (conversation, seq)); set search_path = floor"));
 
+  const auto floor_pid = ask(floor.query("select pg_backend_pid()"))[0].u4(0);
+  const auto our_pid = ask(floor.query("select pid from pg_stat_activity where application_name = 'bench_persister'"))[0].u4(0);
+
   Source source;
-  std::vector<double> ours, plain;
+  std::vector<double> ours, plain, ours_cpu, plain_cpu, ours_server;
   for (std::size_t round = 0; round < rounds; ++round) {
     std::vector<std::vector<store::StoredEvent>> same;
-    std::chrono::steady_clock::duration spent{};
+    Cost one, other;
     for (std::size_t done = 0; done < rows; done += batch) {
       const auto entries = source.next(batch);
-      const auto begun = std::chrono::steady_clock::now();
-      const store::Batch folded = need(worker.fold_batch(entries, source.end()));
-      need(worker.commit(folded));
-      spent += std::chrono::steady_clock::now() - begun;
-      same.push_back(folded.events);
+      measure(one, our_pid, [&] {
+        store::Batch folded = need(worker.fold_batch(entries, source.end()));
+        need(worker.commit(folded));
+        same.push_back(std::move(folded.events));
+      });
     }
-    ours.push_back(rate(rows, spent));
-
-    spent = {};
     for (const auto& events : same) {
-      const auto begun = std::chrono::steady_clock::now();
-      std::string piece;
-      store::postgres::append_copy_header(piece);
-      for (const store::StoredEvent& event : events) store::postgres::append_copy_row(piece, Partition{0}, event);
-      store::postgres::append_copy_trailer(piece);
-      ask(floor.copy_begin(store::postgres::kCopyEvents));
-      ask(floor.copy_data(piece));
-      ask(floor.copy_end());
-      spent += std::chrono::steady_clock::now() - begun;
+      measure(other, floor_pid, [&] {
+        std::string piece;
+        store::postgres::append_copy_header(piece);
+        for (const store::StoredEvent& event : events) store::postgres::append_copy_row(piece, Partition{0}, event);
+        store::postgres::append_copy_trailer(piece);
+        ask(floor.copy_begin(store::postgres::kCopyEvents));
+        ask(floor.copy_data(piece));
+        ask(floor.copy_end());
+      });
     }
-    plain.push_back(rate(rows, spent));
-    fmt::print(stderr, "round {}: persister {:.0f} rows/s, COPY {:.0f} rows/s, ratio {:.2f}\n", round + 1, ours.back(), plain.back(),
-               ours.back() / plain.back());
+    const auto count = static_cast<double>(rows);
+    ours.push_back(count / one.wall);
+    plain.push_back(count / other.wall);
+    ours_cpu.push_back((one.client + one.server) / count * 1e6);
+    ours_server.push_back(one.server / count * 1e6);
+    plain_cpu.push_back((other.client + other.server) / count * 1e6);
+    fmt::print(stderr, "round {}: persister {:.0f} rows/s, {:.2f} us CPU a row ({:.2f} of it PostgreSQL); COPY {:.0f} rows/s, {:.2f} us\n", round + 1,
+               ours.back(), ours_cpu.back(), ours_server.back(), plain.back(), plain_cpu.back());
   }
-  std::ranges::sort(ours);
-  std::ranges::sort(plain);
-  const double middle = ours[ours.size() / 2], least = plain[plain.size() / 2];
   fmt::print(
       "{{\"batch_rows\": {}, \"rows\": {}, \"rounds\": {}, \"persister_rows_per_second\": {:.0f}, \"copy_rows_per_second\": {:.0f}, \"ratio\": {:.3f}, "
-      "\"persister_spread\": [{:.0f}, {:.0f}], \"copy_spread\": [{:.0f}, {:.0f}]}}\n",
-      batch, rows, rounds, middle, least, middle / least, ours.front(), ours.back(), plain.front(), plain.back());
+      "\"persister_cpu_us\": {:.2f}, \"of_it_server\": {:.2f}, \"copy_cpu_us\": {:.2f}, \"cpu_ratio\": {:.3f}}}\n",
+      batch, rows, rounds, middle_of(ours), middle_of(plain), middle_of(ours) / middle_of(plain), middle_of(ours_cpu), middle_of(ours_server),
+      middle_of(plain_cpu), middle_of(plain_cpu) / middle_of(ours_cpu));
   return 0;
 }
 
