@@ -11,6 +11,9 @@
 namespace parley::eventlog::test {
 namespace {
 
+// Generous: the suite asks what is promised, outage_test.cpp how soon.
+constexpr std::uint32_t kPatienceMs = 15'000;
+
 class MemorySubject final : public Subject {
  public:
   explicit MemorySubject(const Wish& wish)
@@ -27,8 +30,13 @@ class KafkaSubject final : public Subject {
  public:
   explicit KafkaSubject(const Wish& wish) : wish_(wish), topic_(parley::test::fresh_topic("contract", wish.partitions)) {}
   std::unique_ptr<Log> connect() override {
-    return kafka::make_log(
-        {.bootstrap = parley::test::services().bootstrap, .topic = topic_, .queue_entries = wish_.queue_entries, .entry_bytes = wish_.entry_bytes}, io_);
+    return kafka::make_log({.bootstrap = parley::test::services().bootstrap,
+                            .topic = topic_,
+                            .query_timeout_ms = kPatienceMs,
+                            .message_timeout_ms = 4 * kPatienceMs,
+                            .queue_entries = wish_.queue_entries,
+                            .entry_bytes = wish_.entry_bytes},
+                           io_);
   }
   void turn() override { io_.run_one_for(std::chrono::milliseconds(10)); }
 
@@ -42,7 +50,14 @@ class PostgresSubject final : public Subject {
  public:
   explicit PostgresSubject(const Wish& wish) : wish_(wish), dsn_(parley::test::fresh_database("contract")) {}
   std::unique_ptr<Log> connect() override {
-    return postgres::make_log({.dsn = dsn_, .partitions = wish_.partitions, .queue_entries = wish_.queue_entries, .entry_bytes = wish_.entry_bytes}, io_);
+    return postgres::make_log({.dsn = dsn_,
+                               .partitions = wish_.partitions,
+                               .query_timeout_ms = kPatienceMs,
+                               .batch_timeout_ms = kPatienceMs,
+                               .message_timeout_ms = 4 * kPatienceMs,
+                               .queue_entries = wish_.queue_entries,
+                               .entry_bytes = wish_.entry_bytes},
+                              io_);
   }
   void turn() override { io_.run_one_for(std::chrono::milliseconds(10)); }
 

@@ -24,7 +24,7 @@ class Subject {
   virtual void turn() = 0;                     // lets things happen for a moment
 
   // Turns until it holds; false after `limit`.
-  bool until(std::predicate auto holds, std::chrono::milliseconds limit = std::chrono::seconds(20)) {
+  bool until(std::predicate auto holds, std::chrono::milliseconds limit = std::chrono::seconds(60)) {
     const auto deadline = std::chrono::steady_clock::now() + limit;
     while (!holds()) {
       if (std::chrono::steady_clock::now() > deadline) return false;

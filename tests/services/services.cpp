@@ -11,6 +11,7 @@
 #include <fstream>
 #include <memory>
 #include <stdexcept>
+#include <thread>
 
 namespace parley::test {
 namespace {
@@ -91,7 +92,16 @@ std::string fresh_topic(std::string_view prefix, std::uint32_t partitions) {
   std::size_t count = 0;
   const auto* results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event.get()), &count);
   if (count != 1 || rd_kafka_topic_result_error(results[0])) throw std::runtime_error(fmt::format("Kafka: topic {} was not made", name));
-  return name;
+  // The controller has made it; the broker tells of it only some time later.
+  const Owned<rd_kafka_topic_t, rd_kafka_topic_destroy> made(rd_kafka_topic_new(kafka.get(), name.c_str(), nullptr));
+  for (const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);;) {
+    const rd_kafka_metadata_t* raw = nullptr;
+    const auto code = rd_kafka_metadata(kafka.get(), 0, made.get(), &raw, 10'000);
+    const Owned<const rd_kafka_metadata_t, rd_kafka_metadata_destroy> metadata(raw);
+    if (!code && metadata->topic_cnt == 1 && !metadata->topics[0].err && metadata->topics[0].partition_cnt == static_cast<int>(partitions)) return name;
+    if (std::chrono::steady_clock::now() > deadline) throw std::runtime_error(fmt::format("Kafka: topic {} was made but does not appear", name));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
 }
 
 }  // namespace parley::test
