@@ -484,6 +484,12 @@ TEST_F(CoreSend, strangers_get_not_found_and_former_members_not_member) {
   give(b, send_to_group(7));
   EXPECT_EQ(of(b).at(F::kNack).nack().code(), "notMember");
   EXPECT_FALSE(of(b).at(F::kNack).nack().temporary());
+  // What the log decided stays final where the store cannot tell which of the two it is: sent again, it could overtake.
+  store.set_away(true);
+  give(b, send_to_group(8));
+  pass(3'200);
+  EXPECT_EQ(of(b).at(F::kNack, 1).nack().code(), "notFound");
+  EXPECT_FALSE(of(b).at(F::kNack, 1).nack().temporary());
 }
 
 TEST_F(CoreSend, an_operation_that_changes_nothing_has_no_seq) {

@@ -151,7 +151,9 @@ void Attempts::duplicate(Session& session, Item& item, chat::Seq of) {
       });
 }
 
-// The fold knows members only; whether he ever was one (notMember) or not (notFound) is in PostgreSQL.
+// The fold knows members only; whether he ever was one (notMember) or not (notFound) is in PostgreSQL. The verdict is final
+// either way: while the store is away he is told the one that reveals least. A temporary nack here would let what he sent
+// after it, and what was accepted since, stand before what he sends again (R9).
 void Attempts::not_member(Session& session, Item& item) {
   auto removed = std::shared_ptr<Item>(remove(session, item));
   const chat::ConversationId conversation = removed->conversation;
@@ -163,17 +165,12 @@ void Attempts::not_member(Session& session, Item& item) {
         if (alive.expired()) return;
         Session* s = sessions_.find(connection);
         if (!s) return;
-        if (Item* later = find(*s, removed->conversation, removed->id); later && later->queued() && standing) {
+        if (Item* later = find(*s, removed->conversation, removed->id); later && later->queued()) {
           // R23: it was sent again meanwhile: that transmission decides, and answers for this one too.
           later->requests.insert(later->requests.begin(), removed->requests.begin(), removed->requests.end());
           return;
         }
-        if (!standing) {
-          std::uint32_t raised = raise_turn(*s, removed->conversation);
-          if (!s->closed()) send_nacks(*s, *removed, {Code::unavailable, "the store does not answer", kRetryMs}, raised);
-          return;
-        }
-        bool stranger = standing->value == store::Standing::stranger;
+        bool stranger = !standing || standing->value == store::Standing::stranger;
         send_nacks(*s, *removed, {stranger ? Code::not_found : Code::not_member, stranger ? "no such conversation" : "not a member any more"}, 0);
       });
 }

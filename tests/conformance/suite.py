@@ -135,6 +135,13 @@ class Socket:
         """The very next event of that conversation, whatever it is."""
         return wire.body(await self.take(lambda n, f, _: n == "event" and f["conversation"] == conversation, f"event of {conversation}", timeout))[1]
 
+    async def fresh(self, conversation, after):
+        """The next event of that conversation above seq `after`: where a router died, others may be repeated (the one rule for seq)."""
+        while True:
+            event = await self.event(conversation)
+            if int(event["seq"]) > after:
+                return event
+
     async def post(self, frame):
         await self.connection.send(frame)
 
