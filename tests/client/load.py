@@ -116,6 +116,7 @@ class Load:
     async def rest(self, seconds=60):
         """Everything answered, every device at rest; the names of those that are not."""
         self.stopping.set()
+        await self.settle(seconds)  # what one still sends, another would not hold at his rest
         rested = await asyncio.gather(*(d.rest(seconds) for d in self.devices), return_exceptions=True)
         return [f"{d.device_id}: {r if isinstance(r, BaseException) else 'not at rest'} {d.ended or ''}" for d, r in zip(self.devices, rested) if r is not True]
 
