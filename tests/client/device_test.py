@@ -55,6 +55,7 @@ class Script:
 
 class DeviceRules(unittest.IsolatedAsyncioTestCase):
     async def asyncSetUp(self):
+        asyncio.get_running_loop().set_debug(False)
         self.connections = asyncio.Queue()
 
         async def serve(ws):

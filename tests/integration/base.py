@@ -25,6 +25,7 @@ class OnACluster(unittest.IsolatedAsyncioTestCase):
     cluster = None
 
     async def asyncSetUp(self):
+        asyncio.get_running_loop().set_debug(False)  # unittest asks for it; here it costs more than the load
         self.t = Context(Options(self.cluster), "json")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="history-", dir=self.cluster.folder))
 
