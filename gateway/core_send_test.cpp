@@ -492,6 +492,28 @@ TEST_F(CoreSend, strangers_get_not_found_and_former_members_not_member) {
   EXPECT_FALSE(of(b).at(F::kNack, 1).nack().temporary());
 }
 
+// A temporary nack would have it sent again behind those that were taken after he came back (R9).
+TEST_F(CoreSend, what_the_fold_refused_is_final_also_while_the_store_is_away) {
+  start();
+  auto a = connect(1), b = connect(2);
+  give(a, group_frame(1, {2}));
+  auto send = send_frame(7, 2);
+  send.mutable_send()->clear_direct_to();
+  send.mutable_send()->set_conversation(of(a).at(F::kResult).result().conversation());
+  client::Frame leave;
+  leave.set_req_id(6);
+  leave.mutable_leave()->set_conversation(send.send().conversation());
+  leave.mutable_leave()->set_op_id(uuid(6));
+  give(b, leave);
+  store.set_away(true);
+  give(b, send);
+  pass(3'200);
+  ASSERT_EQ(of(b).count(F::kNack), 1u);
+  EXPECT_EQ(of(b).at(F::kNack).nack().code(), "notFound");
+  EXPECT_FALSE(of(b).at(F::kNack).nack().temporary());
+  EXPECT_EQ(of(b).at(F::kNack).nack().turn(), 0u);
+}
+
 TEST_F(CoreSend, an_operation_that_changes_nothing_has_no_seq) {
   start();
   auto a = connect(1);

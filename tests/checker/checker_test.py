@@ -156,6 +156,24 @@ class CleanHistory(unittest.TestCase):
         self.assertEqual(invariants.check(Observed(run)), {})
 
 
+    def test_a_refusal_lost_while_its_sender_was_outside(self):
+        """Sent by c while he was removed, refused, the answer lost; added again, his next one taken; then the first one, sent again."""
+        scene, run = Scene(), None
+        scene.operation("a1", "createConversation", "op-1", change="created", users=["a", "b", "c"])
+        scene.operation("a1", "removeMembers", "op-2", change="removed", users=["c"])
+        scene.members[GROUP].remove("c1")
+        scene.send("a1", GROUP, "m0")
+        refused = {"type": "invoke", "conversation": GROUP, "id": "m1", "body": "hash-m1"}
+        scene.line("c1", "send", **refused)
+        scene.members[GROUP].append("c1")
+        scene.operation("a1", "addMembers", "op-3", change="added", users=["c"])
+        scene.send("c1", GROUP, "m2")
+        scene.send("c1", GROUP, "m1")
+        for name in scene.devices:
+            scene.line(name, "rest", read={}, summaries={})
+        run = history.Run(list(scene.devices.values()))
+        self.assertEqual(invariants.check(Observed(run)), {})
+
     def test_notes_to_oneself_on_the_only_device(self):
         """Nobody but the sender can hold them, and he knows them by their acks."""
         run = clean()

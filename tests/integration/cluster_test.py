@@ -40,9 +40,10 @@ class Integration(OnACluster):
         await sb.history(conversation, limit=1)  # behind the barrier: everything is stored
         rows = self.cluster.psql(f"select seq, id from events where conversation = '{conversation}' order by seq, id")
         self.assertEqual(rows.splitlines(), [f"{k['seq']}|{k['clientMsgId']}" for k in acks])
+        records = self.cluster.psql("select sum(next_offset) from positions")
         consumed = await asyncio.to_thread(
             self.cluster.kafka_tool, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", self.cluster.brokers, "--topic", "parley.log", "--from-beginning",
-            "--property", "print.key=true", "--property", "print.value=false", "--property", "print.partition=true", "--timeout-ms", "5000")
+            "--property", "print.key=true", "--property", "print.value=false", "--property", "print.partition=true", "--max-messages", records, "--timeout-ms", "60000", timeout=120)
         keyed = [line for line in consumed.splitlines() if conversation in line]
         self.assertEqual(len(keyed), 40)
         self.assertEqual(len({line.split("\t")[0] for line in keyed}), 1, "one partition for a conversation")
