@@ -4,7 +4,7 @@
 # PROFILE chooses what `make up` starts: small (one process and PostgreSQL) or cluster (gateways, routers, persister, Kafka, PostgreSQL).
 PRESET ?= release
 PROFILE ?= small
-SEEDS ?= 200
+SEEDS ?= 2000
 export PRESET PROFILE
 
 .DEFAULT_GOAL := help
@@ -44,7 +44,7 @@ chaos: build ## load, faults and the checker against real processes
 	@tests/chaos/run
 
 simulate: build ## deterministic simulation over SEEDS seeds
-	@build/$(PRESET)/bin/parley-simulate --seeds=$(SEEDS)
+	@build/$(PRESET)/bin/parley-simulate --seeds $(SEEDS)
 
 format: ## clang-format every source file
 	@git ls-files '*.cpp' '*.h' | xargs clang-format-19 -i
