@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include <atomic>
 #include <set>
 
@@ -127,10 +129,18 @@ class ServiceTest : public ::testing::Test {
   // All that was sent is in the log, and PostgreSQL's position is behind it.
   bool all_stored() {
     if (!run_until([&] { return acked_ == asked_; })) return false;
-    std::optional<std::vector<Offset>> ends;
-    log_->ends([&](auto told) { ends = told.value_or(std::vector<Offset>{}); });
-    if (!run_until([&] { return ends.has_value(); })) return false;
-    return run_until([&] { return positions() == *ends; });
+    // A broker on a busy machine may not answer in time: then it is asked again. Nothing known must not compare equal to nothing stored.
+    std::vector<Offset> ends;
+    for (bool asking = false; ends.empty();) {
+      if (!std::exchange(asking, true)) {
+        log_->ends([&](auto told) {
+          if (told) ends = *told;
+          asking = false;
+        });
+      }
+      if (!run_until([&] { return !asking; })) return false;
+    }
+    return run_until([&] { return positions() == ends; });
   }
 
   // Exactly what was sent, once, in order, with a chain that holds.
