@@ -35,8 +35,8 @@ class Forgetful final : public store::Writer {
     if (forgot && stay_dumb) return std::unexpected(store::Error{store::Errc::unavailable, "dumb"});
     return real_.position(partition);
   }
-  store::Result<std::vector<chat::ConversationState>> load(Partition partition, const std::vector<chat::ConversationId>& ids) override {
-    return real_.load(partition, ids);
+  store::Result<std::vector<chat::ConversationState>> load(Partition partition, Offset at, const std::vector<chat::ConversationId>& ids) override {
+    return real_.load(partition, at, ids);
   }
   store::Result<void> commit(const store::Batch& batch) override {
     auto done = real_.commit(batch);

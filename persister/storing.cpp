@@ -115,10 +115,18 @@ void Storing::work(Inbox::Work work) {
 }
 
 void Storing::look_for_due() {
-  for (const auto& [partition, worker] : workers_) {
+  for (auto at = workers_.begin(); at != workers_.end();) {
+    const auto& [partition, worker] = *at;
+    // PostgreSQL may have come back older than it was. With nothing to write nobody would notice, and fresh reads would wait for ever.
+    if (auto there = writer_->position(partition); there && *there != worker.second->position()) {
+      reports_.lost(partition, worker.first);
+      at = workers_.erase(at);
+      continue;
+    }
     auto due = writer_->due(partition, clock_.wall(), kDueAtOnce);
     if (!due) return;  // the next look is soon enough
     if (!due->empty()) reports_.due(*std::move(due), partition);
+    ++at;
   }
 }
 

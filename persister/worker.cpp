@@ -26,7 +26,7 @@ store::Result<void> Worker::load(const std::vector<chat::ConversationId>& wanted
     absent.push_back(id);
   }
   if (absent.empty()) return {};
-  auto loaded = writer_.load(partition_, absent);
+  auto loaded = writer_.load(partition_, position_, absent);
   if (!loaded) {
     for (const chat::ConversationId& id : absent) states_.erase(id);
     return std::unexpected(loaded.error());

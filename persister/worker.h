@@ -38,8 +38,8 @@ class Worker {
   Offset position() const { return position_; }
 
   // Folds entries (offsets ascending; those below `position()` are known and skipped; `end` as the consumer told) into a batch;
-  // loads what is not cached. Errc::unavailable: nothing changed, try again. An entry with a newer fold version ends the batch
-  // before it and sets `stopped()` (R6).
+  // loads what is not cached. Errc::unavailable: nothing changed, try again. Errc::lost: as in `commit`. An entry with a newer fold
+  // version ends the batch before it and sets `stopped()` (R6).
   store::Result<store::Batch> fold_batch(std::span<const eventlog::Entry> entries, Offset end);
 
   // Writes it. Errc::lost: drops all cached states (R11); the caller starts again from Writer::position, by `reset`.

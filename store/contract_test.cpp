@@ -22,11 +22,14 @@ class StoreContract : public ::testing::TestWithParam<bool> {
   void expect_states_read_back() {
     std::vector<ConversationId> ids;
     for (const auto& [id, state] : feed_.states()) ids.push_back(id);
-    const auto loaded = writer_->load(feed_.partition(), ids);
+    const auto loaded = writer_->load(feed_.partition(), feed_.next(), ids);
     ASSERT_TRUE(loaded) << loaded.error().message;
     ASSERT_EQ(loaded->size(), ids.size());
     for (std::size_t i = 0; i < ids.size(); ++i)
       EXPECT_EQ(chat::encode_state((*loaded)[i]), chat::encode_state(feed_.states().at(ids[i]))) << "conversation " << i;
+    const auto ahead = writer_->load(feed_.partition(), feed_.next().next(), ids);
+    ASSERT_FALSE(ahead);
+    EXPECT_EQ(ahead.error().code, Errc::lost);
   }
   template <class T, class Call>
   T ask(Call call) {

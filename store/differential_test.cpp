@@ -235,7 +235,7 @@ class Round {
     std::vector<ConversationId> ids;
     for (const auto& [id, state] : feed.states()) ids.push_back(id);
     for (auto& writer : writers_) {
-      const auto loaded = writer->load(feed.partition(), ids);
+      const auto loaded = writer->load(feed.partition(), feed.next(), ids);
       ASSERT_TRUE(loaded) << loaded.error().message;
       for (std::size_t i = 0; i < ids.size(); ++i) ASSERT_EQ(chat::encode_state((*loaded)[i]), chat::encode_state(feed.states().at(ids[i])));
     }

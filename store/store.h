@@ -122,8 +122,10 @@ class Writer {
   // a mismatch later is Errc::misconfigured (R13).
   virtual Result<std::vector<Offset>> open(std::string_view topic_id, std::uint32_t partitions) = 0;
   virtual Result<Offset> position(Partition partition) = 0;
-  // The states of these conversations, in their order, as of the partition's position; Kind::none where absent.
-  virtual Result<std::vector<chat::ConversationState>> load(Partition partition, const std::vector<ConversationId>& conversations) = 0;
+  // The states of these conversations, in their order, as of position `at`; Kind::none where absent. Errc::lost when the partition's
+  // position is another: a state that is ahead of the batch it is for would be stored if the position came back (PostgreSQL restored,
+  // a replica that lagged promoted) before the batch's compare-and-set.
+  virtual Result<std::vector<chat::ConversationState>> load(Partition partition, Offset at, const std::vector<ConversationId>& conversations) = 0;
   // One transaction, exactly once: Errc::lost when the position is not `expected` any more. An event that the store refuses is
   // stored without its body, flagged (R12), and told to whom `on_quarantined` named, before the transaction ends.
   virtual Result<void> commit(const Batch& batch) = 0;

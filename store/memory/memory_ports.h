@@ -10,7 +10,7 @@ class MemoryWriter final : public Writer {
   explicit MemoryWriter(MemoryStore& store) : store_(store) {}
   Result<std::vector<Offset>> open(std::string_view topic_id, std::uint32_t partitions) override;
   Result<Offset> position(Partition partition) override;
-  Result<std::vector<chat::ConversationState>> load(Partition partition, const std::vector<ConversationId>& conversations) override;
+  Result<std::vector<chat::ConversationState>> load(Partition partition, Offset at, const std::vector<ConversationId>& conversations) override;
   Result<void> commit(const Batch& batch) override { return store_.commit(batch, quarantined_); }
   void on_quarantined(std::move_only_function<void(Partition, const StoredEvent&, std::string_view)> told) override { quarantined_ = std::move(told); }
   Result<std::vector<StoredSchedule>> due(Partition partition, TimeMs now, std::size_t limit) override;

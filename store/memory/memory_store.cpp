@@ -177,8 +177,10 @@ Result<Offset> MemoryWriter::position(Partition partition) {
   return store_.data_.positions[partition.value];
 }
 
-Result<std::vector<chat::ConversationState>> MemoryWriter::load(Partition, const std::vector<ConversationId>& conversations) {
+Result<std::vector<chat::ConversationState>> MemoryWriter::load(Partition partition, Offset at, const std::vector<ConversationId>& conversations) {
   if (store_.away_) return std::unexpected(kAway);
+  if (store_.data_.positions.at(partition.value) != at && chat::on(chat::Rule::cas))
+    return std::unexpected(Error{Errc::lost, "the position is not where this batch begins"});
   std::vector<chat::ConversationState> out;
   for (const ConversationId& id : conversations) {
     const Conversation* there = store_.data_.find(id);

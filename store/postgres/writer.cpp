@@ -46,12 +46,16 @@ Result<Offset> Writer::position(Partition partition) {
   return Offset{(*rows)[0].u8(0)};
 }
 
-// Statements of one call may see different snapshots here; a rival that writes between them moves the position, and then the
-// batch folded from what was read is refused by the compare-and-set.
-Result<std::vector<chat::ConversationState>> Writer::load(Partition, const std::vector<ConversationId>& conversations) {
+// Statements of one call may see different snapshots here. The position is read by the last of them: where it is still `at`, the
+// others saw nothing else.
+Result<std::vector<chat::ConversationState>> Writer::load(Partition partition, Offset at, const std::vector<ConversationId>& conversations) {
   if (auto connected = connect(); !connected) return std::unexpected(connected.error());
-  auto rows = connection_->queries(state_queries(conversations));
+  std::vector<Query> queries = state_queries(conversations);
+  queries.push_back({"select next_offset from positions where partition = $1", Params().i4(partition.value)});
+  auto rows = connection_->queries(queries);
   if (!rows) return std::unexpected(store_error(rows.error()));
+  const auto& position = (*rows)[kStateQueries];
+  if (position.empty() || position[0].u8(0) != at.value) return std::unexpected(Error{Errc::lost, "the position is not where this batch begins"});
   return states_of(conversations.size(), rows->data());
 }
 
