@@ -3,10 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include <utility>
-
 #include <atomic>
+#include <limits>
 #include <set>
+#include <utility>
 
 #include "chat/record.h"
 #include "eventlog/kafka/kafka_log.h"
@@ -107,6 +107,7 @@ class ServiceTest : public ::testing::Test {
     out.actor = user(n);
     out.device = "phone";
     out.id = store::request(++ids_);
+    out.since = {std::numeric_limits<std::uint32_t>::max()};  // every id here is new (R8)
     out.op = std::move(op);
     return out;
   }
