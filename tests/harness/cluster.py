@@ -186,8 +186,7 @@ class Cluster:
 
     def kafka_tool(self, tool, *arguments, timeout=60):
         """One of Kafka's own command-line tools; its output."""
-        cache = pathlib.Path(os.environ.get("PARLEY_CACHE", pathlib.Path.home() / ".cache" / "parley"))
-        jars = next(iter(sorted(cache.glob("kafka-*/lib"))))
+        jars = subprocess.run([ROOT / "tools" / "services" / "kafka", "jars"], capture_output=True, text=True, check=True).stdout.strip()
         run = subprocess.run(["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", tool, *arguments], capture_output=True, text=True,
                              timeout=timeout)
         return run.stdout

@@ -43,7 +43,7 @@ class Integration(OnACluster):
         records = self.cluster.psql("select sum(next_offset) from positions")
         consumed = await asyncio.to_thread(
             self.cluster.kafka_tool, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", self.cluster.brokers, "--topic", "parley.log", "--from-beginning",
-            "--property", "print.key=true", "--property", "print.value=false", "--property", "print.partition=true", "--max-messages", records, "--timeout-ms", "60000", timeout=120)
+            "--formatter-property", "print.key=true", "--formatter-property", "print.value=false", "--formatter-property", "print.partition=true", "--max-messages", records, "--timeout-ms", "60000", timeout=120)
         keyed = [line for line in consumed.splitlines() if conversation in line]
         self.assertEqual(len(keyed), 40)
         self.assertEqual(len({line.split("\t")[0] for line in keyed}), 1, "one partition for a conversation")
