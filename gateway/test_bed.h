@@ -272,7 +272,7 @@ class TestBed : public ::testing::Test, protected Sockets, protected Links, prot
         store::ConversationWrite& write = it->second;
         if (fresh) {
           write.id = record->conversation;
-          write.state = (*writer->load({p}, {record->conversation})).front();
+          write.state = (*writer->load({p}, *expected, {record->conversation})).front();
         }
         write.last_offset = entry->offset;
         if (rejected.contains({p, entry->offset})) continue;
