@@ -105,6 +105,17 @@ void KafkaConsumer::unread(Partition partition) {
   rd_kafka_topic_partition_list_add(list.get(), settings_.topic.c_str(), static_cast<std::int32_t>(partition.value));
   if (const ErrorHandle error(rd_kafka_incremental_unassign(client_.get(), list.get())); error)
     runtime::log::error("eventlog.consumer.unassign", {{"partition", partition.value}, {"error", rd_kafka_error_string(error.get())}});
+  let_stop();
+}
+
+// librdkafka asserts, and ends the process, when a partition is taken away again while its first stop is still under way (its issue 5573). Stops and
+// their replies pass through the queue of its main thread, as this question does: behind the first answer the stops were carried out, behind the
+// second one their replies too.
+void KafkaConsumer::let_stop() {
+  for (int i = 0; i < 2; ++i) {
+    rd_kafka_topic_partition_list_t* list = nullptr;
+    if (rd_kafka_assignment(client_.get(), &list) == RD_KAFKA_RESP_ERR_NO_ERROR) rd_kafka_topic_partition_list_destroy(list);
+  }
 }
 
 // Group mode: the whole assignment at once, one turn later, when all that changes is known.
@@ -122,6 +133,7 @@ void KafkaConsumer::assign_all() {
           static_cast<std::int64_t>(reading.next.value);
     }
     if (const auto code = rd_kafka_assign(client_.get(), list.get())) runtime::log::error("eventlog.consumer.assign", {{"error", rd_kafka_err2str(code)}});
+    let_stop();
   });
 }
 
@@ -227,6 +239,7 @@ void KafkaConsumer::on_rebalance(rd_kafka_event_t& event) {
     return;
   }
   rd_kafka_assign(client_.get(), nullptr);
+  let_stop();
   for (const auto partition : partitions) {
     reading_.erase(partition);
     batches_.erase(partition);

@@ -68,6 +68,7 @@ class KafkaConsumer final : public Consumer {
   void read(Partition partition, Offset from);
   void unread(Partition partition);
   void assign_all();
+  void let_stop();
   void send_commits();
 
   Settings settings_;
