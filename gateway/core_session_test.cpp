@@ -503,8 +503,12 @@ TEST_F(CoreSession, history) {
   EXPECT_EQ(page.history_page().events(0).seq(), 2u);
   EXPECT_EQ(page.history_page().events(1).seq(), 3u);
   EXPECT_TRUE(page.history_page().more());
+  ask.clear_req_id();
+  give(id, ask);
+  EXPECT_EQ(of(id).count(F::kHistoryPage), 1u) << "D2: executed silently";
   give(stranger, ask);
   EXPECT_EQ(of(stranger).at(F::kNack).nack().code(), "notFound");
+  ask.set_req_id(1);
   ask.mutable_history()->set_conversation("x");
   give(id, ask);
   EXPECT_EQ(of(id).at(F::kNack).nack().code(), "invalid");

@@ -48,6 +48,7 @@ void Reading::history(Session& session, const client::History& request, std::uin
         if (!result) return unavailable(*s, req_id);
         store::HistoryResult& found = result->value;
         if (found.standing == store::Standing::stranger) return attempts_.refuse(*s, req_id, {}, Code::not_found, "no such conversation");
+        if (req_id == 0) return;  // D2: only a failure is told
         client::Frame frame;
         frame.set_req_id(req_id);
         client::HistoryPage& page = *frame.mutable_history_page();
@@ -81,6 +82,7 @@ void Reading::conversations(Session& session, const client::Conversations& reque
         Session* s = sessions_.find(connection);
         if (!s) return;
         if (!result) return unavailable(*s, req_id);
+        if (req_id == 0) return;  // D2
         client::Frame frame;
         frame.set_req_id(req_id);
         // 200 summaries with 256 bytes of text each stay far below the page bound (D6).
