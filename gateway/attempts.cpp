@@ -334,10 +334,15 @@ void Attempts::produce_mark(Session& session, chat::Record record, std::uint32_t
 void Attempts::on_logged(ConnectionId connection, std::uint64_t attempt, chat::Partition partition, std::expected<chat::Offset, eventlog::Error> offset) {
   Session* session = sessions_.find(connection);
   if (!offset && offset.error().code != eventlog::Errc::queue_full && offset.error().code != eventlog::Errc::too_large) {
-    // R24: from here on the order of what is in flight is lost: it all goes, and the sessions concerned start anew. Purging
-    // tells the same of every other attempt in this partition.
+    // R24: from here on the order of what is in flight is lost: it all goes, and the sessions concerned start anew, at once: that an
+    // attempt was purged is told later, and what its session sent in between would land without it.
     if (session) sessions_.fail(*session, chat::Close::overloaded, "the log does not answer");
-    if (offset.error().code != eventlog::Errc::purged) publisher_.purge(partition);
+    if (offset.error().code == eventlog::Errc::purged) return;
+    publisher_.purge(partition);
+    for (const ConnectionId id : sessions_.ids()) {
+      Session* other = sessions_.find(id);
+      if (other && in_flight(*other, partition)) sessions_.fail(*other, chat::Close::overloaded, "the log does not answer");
+    }
     return;
   }
   if (!session || !session->unanswered) return;
@@ -360,6 +365,13 @@ void Attempts::on_logged(ConnectionId connection, std::uint64_t attempt, chat::P
     nack_temporary(*session, item->conversation, item, {Code::unavailable, "the log takes nothing now", kRetryMs});
   }
   if (!session->closed()) settle(*session);
+}
+
+bool Attempts::in_flight(const Session& session, chat::Partition partition) const {
+  return session.unanswered && std::ranges::any_of(session.unanswered->items, [&](const auto& item) {
+           return publisher_.partition(item->conversation) == partition &&
+                  std::ranges::any_of(item->attempts, [](const Item::Attempt& a) { return !a.logged; });
+         });
 }
 
 // ---- answers that do not come (R24) ------------------------------------------------------------------------------------

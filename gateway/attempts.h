@@ -74,6 +74,7 @@ class Attempts {
   void send_nacks(Session& session, Item& item, const Nack& nack, std::uint32_t turn);  // turn 0: final
   client::Frame duplicate_frame(const Item& item, const std::optional<store::StoredEvent>& stored) const;
   void on_mark(Session& session, const link::Delivery& outcome, bool& answered);
+  bool in_flight(const Session& session, chat::Partition partition) const;  // not in the log yet, as far as is known
   void settle(Session& session);
   void expire(Session& session, std::uint64_t attempt, bool logged_counts);
 
