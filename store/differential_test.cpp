@@ -108,9 +108,19 @@ class Round {
   }
   ConversationId anywhere() { return known(feeds_[below(2)]); }
 
+  // The owner, so that groups live and their members come and go; else anybody who is in.
+  UserId one_who_may(Feed& feed, const ConversationId& where) {
+    const auto at = feed.states().find(where);
+    if (at == feed.states().end() || at->second.members.empty()) return someone();
+    for (const auto& [user, member] : at->second.members) {
+      if (member.role == chat::Role::owner) return user;
+    }
+    return at->second.members.begin()->first;
+  }
+
   void say(Feed& feed) {
     const ConversationId where = known(feed);
-    const UserId who = someone();
+    const UserId who = below(4) == 0 ? someone() : one_who_may(feed, where);
     switch (below(16)) {
       case 0: {  // a user's conversations are in one of the feeds: by parity, as a partition would be
         const UserId peer = someone();
@@ -131,7 +141,7 @@ class Round {
         feed.open_past(where, who, below(2) == 0);
         return;
       case 5:
-        feed.say(where, who, chat::op::Leave{}, feed.fresh());
+        feed.say(where, someone(), chat::op::Leave{}, feed.fresh());
         return;
       case 6:
         feed.say(where, who, chat::op::MarkRead{some_seq(), MessageNumber{below(8)}});
@@ -195,7 +205,7 @@ class Round {
         for (const ConversationId& id : picked) query.cursors.push_back({id, some_seq()});
         if (below(2) == 0) query.since = Positions{Offset{below(feeds_[0].next().value + 1)}, Offset{below(feeds_[1].next().value + 1)}};
         query.want_changed = below(4) != 0;
-        query.max_events = static_cast<std::uint32_t>(1 + below(30));
+        query.max_events = below(3) == 0 ? static_cast<std::uint32_t>(1 + below(30)) : 1'000;
         return same<Snapshot<ResumeResult>>("resume", [&](Reader& reader, auto done) { reader.resume(query, std::move(done)); });
       }
       case 2: {
