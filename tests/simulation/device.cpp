@@ -23,7 +23,7 @@ void Device::connected(Wire& wire) {
   requests_ = 0;
   open_requests_.clear();
   sent_by_.clear();
-  marking_.clear();
+  marks_asked_.clear();
   asking_.clear();
   turns_.clear();
   backwards_.clear();
@@ -129,21 +129,37 @@ void Device::transmit(Pending& pending, bool resend) {
 
 // 10 s without an answer, a reconnect or a temporary nack: everything pending again, flagged, in the original order.
 bool Device::resend() {
-  if (!online() || pending_.empty()) return false;
+  if (!online() || (pending_.empty() && marking_.empty())) return false;
   for (Pending& pending : pending_) transmit(pending, pending.sent > 0);
+  for (const auto& [talk, seq] : marking_) {
+    if (!in_flight(talk)) transmit_mark(talk);
+  }
   return true;
 }
 
 bool Device::mark_read(std::size_t talk, std::uint64_t seq) {
   if (!online()) return false;
+  marking_[talk] = std::max(marking_[talk], seq);
+  transmit_mark(talk);
+  return true;
+}
+
+void Device::transmit_mark(std::size_t talk) {
   client::Frame frame;
   frame.set_req_id(request_number());
   open_requests_.insert(frame.req_id());
-  marking_[frame.req_id()] = talk;
+  marks_asked_[frame.req_id()] = talk;
   frame.mutable_mark_read()->set_conversation(to_text(cast_.ids[talk]));
-  frame.mutable_mark_read()->set_seq(seq);
+  frame.mutable_mark_read()->set_seq(marking_[talk]);
   wire_->say(std::move(frame));
-  return true;
+}
+
+bool Device::in_flight(std::size_t talk) const {
+  return std::ranges::any_of(marks_asked_, [&](const auto& asked) { return asked.second == talk; });
+}
+
+bool Device::waits_to_resend() const {
+  return std::ranges::any_of(pending_, &Pending::owed) || std::ranges::any_of(marking_, [&](const auto& wanted) { return !in_flight(wanted.first); });
 }
 
 bool Device::acknowledge() {
@@ -303,9 +319,10 @@ void Device::on_ack(const client::SendAck& ack, std::uint32_t request_id) {
 }
 
 void Device::on_result(const client::Result& result, std::uint32_t request_id) {
-  if (const auto marking = marking_.find(request_id); marking != marking_.end()) {
-    const std::size_t talk = marking->second;
-    marking_.erase(marking);
+  if (const auto marked = marks_asked_.find(request_id); marked != marks_asked_.end()) {
+    const std::size_t talk = marked->second;
+    marks_asked_.erase(marked);
+    if (!in_flight(talk)) marking_.erase(talk);
     marks_[talk] = std::max(marks_[talk], result.read_number());
     auto& promised = promises_.read_mark[{user_index(), talk}];
     promised = std::max(promised, result.read_number());
@@ -326,7 +343,11 @@ void Device::on_result(const client::Result& result, std::uint32_t request_id) {
 }
 
 void Device::on_nack(const client::Nack& nack, std::uint32_t request_id) {
-  if (marking_.erase(request_id) == 1) return;
+  if (const auto marked = marks_asked_.find(request_id); marked != marks_asked_.end()) {
+    if (!nack.temporary()) marking_.erase(marked->second);
+    marks_asked_.erase(marked);
+    return;
+  }
   for (const auto& [talk, asked] : asking_) {
     if (asked != request_id) continue;
     if (!nack.temporary()) gaps_.erase(talk), backwards_.erase(talk);  // there is nothing there that it may see
@@ -411,6 +432,7 @@ std::string Device::unsettled() const {
   if (!online()) return "is not connected";
   if (!live_) return "waits for caughtUp";
   if (!pending_.empty()) return fmt::format("has {} unanswered", pending_.size());
+  if (!marking_.empty()) return "waits for a mark";
   if (!gaps_.empty()) return fmt::format("has holes it knows of in {}", kTalkNames[*gaps_.begin()]);
   if (asked_) return "was asked to resume";
   if (!asking_.empty()) return "waits for history";

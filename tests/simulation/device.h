@@ -70,13 +70,16 @@ class Device {
   std::uint64_t mark(std::size_t talk) const;
 
   // At rest.
-  bool settled() const { return live() && pending_.empty() && gaps_.empty() && !asked_ && asking_.empty(); }
+  bool settled() const { return live() && pending_.empty() && marking_.empty() && gaps_.empty() && !asked_ && asking_.empty(); }
+  bool waits_to_resend() const;
   std::string unsettled() const;
   void judge_rest() const;
 
  private:
   std::uint32_t request_number() { return ++requests_; }
   void transmit(Pending& pending, bool resend);
+  void transmit_mark(std::size_t talk);
+  bool in_flight(std::size_t talk) const;
   void begin_resume(client::Frame frame);
   template <class Message>
   void put_cursors(Message& message) const;
@@ -105,6 +108,7 @@ class Device {
   std::map<std::size_t, std::map<std::uint64_t, bool>> got_;  // seq -> whether it is an own message
   std::map<std::size_t, std::uint64_t> heard_;                // greatest seq it heard of
   std::map<std::size_t, std::uint64_t> marks_;                // own readNumber
+  std::map<std::size_t, std::uint64_t> marking_;              // seq it wants to have marked and was not told of yet
   std::set<std::size_t> gaps_;
   std::vector<Pending> pending_;
 
@@ -115,9 +119,9 @@ class Device {
   std::map<std::size_t, std::uint64_t> replayed_;  // greatest seq since hello
   std::uint32_t requests_ = 0;
   std::set<std::uint32_t> open_requests_;
-  std::map<std::uint32_t, std::uint64_t> sent_by_;  // request -> n
-  std::map<std::uint32_t, std::size_t> marking_;    // markRead in flight
-  std::map<std::size_t, std::uint32_t> asking_;     // history in flight, per conversation
+  std::map<std::uint32_t, std::uint64_t> sent_by_;    // request -> n
+  std::map<std::uint32_t, std::size_t> marks_asked_;  // markRead in flight
+  std::map<std::size_t, std::uint32_t> asking_;       // history in flight, per conversation
   std::map<std::size_t, std::uint32_t> turns_;
   // Nothing held yet: fetched backwards from the newest, because afterSeq 0 is absent.
   struct Backwards {

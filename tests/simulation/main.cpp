@@ -13,6 +13,7 @@
 #include <iostream>
 
 #include "chat/rules.h"
+#include "tests/simulation/regressions.h"
 #include "tests/simulation/rules.h"
 #include "tests/simulation/schedule.h"
 
@@ -39,10 +40,18 @@ void tell(const Run& run, std::string_view how, bool min) {
                     chat::broken == chat::Rule::none ? "" : fmt::format(" --without {}", name(chat::broken)), text(shown.done)));
 }
 
+Setup setup_of(std::string_view text) { return text.empty() ? Setup{} : parse_setup(text); }
+
 int search(const Options& options) {
   const auto began = std::chrono::steady_clock::now();
   std::map<std::string, std::uint64_t> seen;
   std::uint64_t violated = 0;
+  for (const Regression& regression : kRegressions) {
+    const Run run = replay(setup_of(regression.schedule.setup), parse(regression.schedule.actions));
+    if (!run.violation) continue;
+    ++violated;
+    tell(run, regression.was, false);
+  }
   for (std::uint64_t seed = options.first; seed < options.first + options.seeds; ++seed) {
     const Run run = explore(seed, options.steps);
     for (const auto& [what, times] : run.seen) seen[what] += times;
@@ -58,8 +67,6 @@ int search(const Options& options) {
   if (chat::broken != chat::Rule::none) return violated > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
   return violated > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
-
-Setup setup_of(std::string_view text) { return text.empty() ? Setup{} : parse_setup(text); }
 
 // Each rule of chat/rules.h in turn is left out, and must be missed.
 int every_rule(const Options& options) {

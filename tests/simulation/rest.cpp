@@ -104,8 +104,7 @@ void World::rest() {
     for (std::size_t d = 0; d < kDevices; ++d) {
       // 10 s without an answer, or a temporary nack: again.
       const auto& pending = devices_[d]->pending();
-      const bool owed = std::ranges::any_of(pending, &Pending::owed);
-      if ((owed && round % 5 == 0) || (!pending.empty() && clock_.elapsed() > resent + 10'000)) {
+      if ((devices_[d]->waits_to_resend() && round % 5 == 0) || (!pending.empty() && clock_.elapsed() > resent + 10'000)) {
         resend(d);
         if (d == kDevices - 1) resent = clock_.elapsed();
       }
