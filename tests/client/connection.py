@@ -9,6 +9,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from . import wire
 
 logging.getLogger("websockets").setLevel(logging.CRITICAL)
+# A write to a connection that just died is no news here: the reader tells its end. Everything else that asyncio complains of is.
+logging.getLogger("asyncio").addFilter(lambda record: record.msg != "socket.send() raised exception.")
 
 
 class Closed(Exception):
