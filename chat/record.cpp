@@ -72,7 +72,8 @@ bool raw(const Field& field, std::string_view& out) {
   out = field.bytes;
   return field.type == Type::bytes;
 }
-bool text(const Field& field, std::string_view& out) { return raw(field, out) && wire::valid_utf8(out); }
+// Without U+0000 (D9): PostgreSQL takes none, and what it cannot store would stop the partition.
+bool text(const Field& field, std::string_view& out) { return raw(field, out) && wire::valid_utf8(out) && !out.contains(char{}); }
 
 template <class T>
 bool id(const Field& field, T& out) {

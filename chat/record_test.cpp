@@ -169,6 +169,8 @@ TEST(RecordCodec, MalformedIsAnErrorAndNothingWorse) {
   };
   EXPECT_FALSE(malformed(kKey, changed([](pb::Record&) {})));
   EXPECT_TRUE(malformed(kKey, changed([](pb::Record& m) { m.set_fold_version(0); })));
+  // D9; PostgreSQL takes no U+0000, and a record it cannot store would stop its partition.
+  EXPECT_TRUE(malformed(kKey, changed([](pb::Record& m) { m.mutable_create()->set_title(std::string("a\0b", 3)); })));
   EXPECT_TRUE(malformed(kKey, changed([](pb::Record& m) { m.set_actor("short"); })));
   EXPECT_TRUE(malformed(kKey, changed([](pb::Record& m) { m.clear_actor(); })));
   EXPECT_TRUE(malformed(kKey, changed([](pb::Record& m) { m.set_id("short"); })));
