@@ -1,11 +1,10 @@
 #include "chat/fold.h"
 
-#include <openssl/sha.h>
-
 #include <algorithm>
 
 #include "chat/fold_steps.h"
 #include "chat/rules.h"
+#include "chat/sha256.h"
 
 namespace parley::chat {
 namespace {
@@ -15,9 +14,8 @@ using fold_steps::emit;
 using fold_steps::in_force;
 using fold_steps::Step;
 
-Digest digest(std::string_view bytes) {
-  std::array<std::uint8_t, SHA256_DIGEST_LENGTH> whole;
-  SHA256(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size(), whole.data());
+Digest digest(std::initializer_list<std::string_view> pieces) {
+  const Sha256 whole = sha256(pieces);
   Digest cut;
   std::copy_n(whole.begin(), cut.size(), cut.begin());
   return cut;
@@ -28,12 +26,11 @@ std::optional<Verdict> repeated(const Step& step) {
   const Record& r = step.record;
   if (!r.id) return std::nullopt;
   if (on(Rule::window)) {
-    // From the newest: a schedule that fired is answered with its message.
-    for (auto it = step.state.window.rbegin(); it != step.state.window.rend(); ++it) {
-      if (it->id != r.id || it->user != r.actor) continue;
-      const bool differs = it->payload_hash != 0 && r.payload_hash != 0 && it->payload_hash != r.payload_hash;
+    // The newest: a schedule that fired is answered with its message.
+    if (const Consumed* earlier = step.state.window.find(r.actor, r.id)) {
+      const bool differs = earlier->payload_hash != 0 && r.payload_hash != 0 && earlier->payload_hash != r.payload_hash;
       if (differs) return Rejected{Code::conflict};
-      return Duplicate{it->seq};
+      return Duplicate{earlier->seq};
     }
   }
   if (on(Rule::since) && step.state.left && *step.state.left >= r.since) return Rejected{Code::stale};
@@ -258,12 +255,7 @@ Verdict fold_entry(ConversationState& state, std::string_view key, std::string_v
   return fold(state, *record, offset, log_time);
 }
 
-Digest body_hash(const std::array<std::uint8_t, 16>& salt, std::string_view body) {
-  std::string bytes;
-  bytes.reserve(salt.size() + body.size());
-  bytes.append(view(salt)).append(body);
-  return digest(bytes);
-}
+Digest body_hash(const std::array<std::uint8_t, 16>& salt, std::string_view body) { return digest({view(salt), body}); }
 
 Digest chain_next(const Digest& previous, const Event& event) {
   std::string bytes;
@@ -276,7 +268,7 @@ Digest chain_next(const Digest& previous, const Event& event) {
   bytes.push_back(static_cast<char>(event.kind));
   bytes.append(event.id.view());
   bytes.append(view(event.body_hash));
-  return digest(bytes);
+  return digest({bytes});
 }
 
 }  // namespace parley::chat

@@ -1,30 +1,30 @@
 #include "chat/ids.h"
 
-#include <openssl/sha.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <algorithm>
 
+#include "chat/sha256.h"
+
 namespace parley::chat {
 namespace {
 
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
+// Of each byte: its value as a hexadecimal digit, or -1.
+constexpr std::array<std::int8_t, 256> kHexValues = [] {
+  std::array<std::int8_t, 256> values;
+  values.fill(-1);
+  for (int i = 0; i < 16; ++i)
+    values[static_cast<std::uint8_t>("0123456789abcdef"[i])] = values[static_cast<std::uint8_t>("0123456789ABCDEF"[i])] = static_cast<std::int8_t>(i);
+  return values;
+}();
+int hex_value(char c) { return kHexValues[static_cast<std::uint8_t>(c)]; }
 
 bool dash_at(std::size_t i) { return i == 8 || i == 13 || i == 18 || i == 23; }
 
 // RFC 9562 section 5.8: version 8 and the variant over the first 16 bytes of SHA-256(a || b).
 ConversationId derived(std::string_view a, std::string_view b) {
-  std::array<std::uint8_t, 32> input;
-  std::memcpy(input.data(), a.data(), 16);
-  std::memcpy(input.data() + 16, b.data(), 16);
-  std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest;
-  SHA256(input.data(), input.size(), digest.data());
+  const Sha256 digest = sha256({a, b});
   ConversationId id;
   std::copy_n(digest.begin(), 16, id.bytes.begin());
   id.bytes[6] = static_cast<std::uint8_t>((id.bytes[6] & 0x0f) | 0x80);

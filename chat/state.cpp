@@ -198,7 +198,7 @@ std::string encode_state(const ConversationState& state) {
     e.put(id);
   }
   e.put_size(state.window.size());
-  for (const Consumed& consumed : state.window) each_consumed_field(consumed, put);
+  for (std::size_t i = 0; i < state.window.size(); ++i) each_consumed_field(state.window[i], put);
   return e.take();
 }
 
@@ -233,21 +233,21 @@ std::optional<ConversationState> decode_state(std::string_view bytes) {
     d.get(user);
     d.get(id);
   }
-  for (std::size_t n = d.get_size(56); n > 0 && d.good(); --n) each_consumed_field(state.window.emplace_back(), get);
-  if (!d.finished() || state.window.size() > kWindow || state.pending.size() > kPendingSchedules) return std::nullopt;
+  for (std::size_t n = d.get_size(56); n > 0 && d.good(); --n) {
+    Consumed consumed;
+    each_consumed_field(consumed, get);
+    if (state.window.push(consumed)) d.fail();  // more than a window holds
+  }
+  if (!d.finished() || state.pending.size() > kPendingSchedules) return std::nullopt;
   return state;
 }
 
 void consume(ConversationState& state, const Consumed& consumed) {
-  state.window.push_back(consumed);
-  while (state.window.size() > kWindow) {
-    state.left = state.window.front().offset;
-    state.window.pop_front();
-  }
+  if (const auto fell = state.window.push(consumed)) state.left = fell->offset;
 }
 
 void restore_window(ConversationState& state, std::span<const Consumed> newest) {
-  state.window.clear();
+  state.window = {};
   state.left.reset();
   for (const Consumed& consumed : newest) consume(state, consumed);
 }

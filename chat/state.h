@@ -6,7 +6,6 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
 #include <span>
@@ -16,14 +15,10 @@
 
 #include "chat/ids.h"
 #include "chat/record.h"
+#include "chat/window.h"
 
 namespace parley::chat {
 
-#ifdef PARLEY_SMALL_WINDOW
-inline constexpr std::size_t kWindow = 4;  // simulation: ids fall out of the window often enough to matter
-#else
-inline constexpr std::size_t kWindow = 256;
-#endif
 inline constexpr std::size_t kPendingSchedules = 256;
 
 enum class Kind : std::uint8_t { none = 0, direct = 1, group = 2, self = 3 };
@@ -52,17 +47,6 @@ struct GroupSettings {
   auto operator<=>(const GroupSettings&) const = default;
 };
 
-// An id consumed by an event or a schedule (R8). seq 0: a schedule. A message that a schedule became consumes the schedule's id
-// anew, with its seq: so the consumed ids of a conversation are exactly its stored events that bear an id and its stored schedules.
-struct Consumed {
-  UserId user;
-  RequestId id;
-  Seq seq;
-  Offset offset;
-  std::uint64_t payload_hash = 0;
-  auto operator<=>(const Consumed&) const = default;
-};
-
 struct ConversationState {
   Kind kind = Kind::none;  // none: does not exist (yet)
   Seq last_seq;
@@ -77,8 +61,8 @@ struct ConversationState {
   bool dissolved = false;
   std::vector<UserId> blockers;                       // direct: those who block the other, ascending
   std::vector<std::pair<UserId, RequestId>> pending;  // schedules not fired or cancelled, oldest first
-  std::deque<Consumed> window;                        // oldest first, at most kWindow
-  std::optional<Offset> left;                         // offset of the newest id that fell out of the window
+  Window window;
+  std::optional<Offset> left;  // offset of the newest id that fell out of the window
 
   bool operator==(const ConversationState&) const = default;
   const Member* member(const UserId& user) const {

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <deque>
 #include <functional>
+#include <random>
 
 #include "chat/testing.h"
 
@@ -32,9 +35,22 @@ ConversationState full() {
   s.dissolved = true;
   s.blockers = {user(1), user(2)};
   s.pending = {{user(2), request(1)}, {user(1), request(2)}};
-  s.window = {{user(1), request(3), Seq{0}, Offset{5}, 6}, {user(2), request(4), Seq{9}, Offset{7}, 8}};
+  s.window.push({user(1), request(3), Seq{0}, Offset{5}, 6});
+  s.window.push({user(2), request(4), Seq{9}, Offset{7}, 8});
   s.left = Offset{4};
   return s;
+}
+
+// The window with its oldest entry changed.
+template <class Change>
+Window with(const Window& window, Change change) {
+  Window out;
+  for (std::size_t i = 0; i < window.size(); ++i) {
+    Consumed consumed = window[i];
+    if (i == 0) change(consumed);
+    out.push(consumed);
+  }
+  return out;
 }
 
 TEST(StateCodec, EveryFieldComesBack) {
@@ -69,11 +85,11 @@ TEST(StateCodec, EveryFieldCounts) {
       [](auto& s) { s.dissolved = false; },
       [](auto& s) { s.blockers.pop_back(); },
       [](auto& s) { std::swap(s.pending[0], s.pending[1]); },
-      [](auto& s) { s.window[0].user = user(9); },
-      [](auto& s) { s.window[0].id = request(9); },
-      [](auto& s) { ++s.window[0].seq; },
-      [](auto& s) { ++s.window[0].offset; },
-      [](auto& s) { ++s.window[0].payload_hash; },
+      [](auto& s) { s.window = with(s.window, [](Consumed& c) { c.user = user(9); }); },
+      [](auto& s) { s.window = with(s.window, [](Consumed& c) { c.id = request(9); }); },
+      [](auto& s) { s.window = with(s.window, [](Consumed& c) { ++c.seq; }); },
+      [](auto& s) { s.window = with(s.window, [](Consumed& c) { ++c.offset; }); },
+      [](auto& s) { s.window = with(s.window, [](Consumed& c) { ++c.payload_hash; }); },
       [](auto& s) { s.left.reset(); },
   };
   for (std::size_t i = 0; i < changes.size(); ++i) {
@@ -105,8 +121,32 @@ TEST(Window, KeepsTheNewestAndRemembersWhatLeft) {
   EXPECT_FALSE(s.left);
   consume(s, {user(1), request(kWindow), Seq{kWindow + 1}, Offset{10 * kWindow}, 0});
   EXPECT_EQ(s.window.size(), kWindow);
-  EXPECT_EQ(s.window.front().offset, Offset{10});
+  EXPECT_EQ(s.window[0].offset, Offset{10});
   EXPECT_EQ(s.left, Offset{0});
+}
+
+// Ids that share their last bytes, and with them their tag, are told apart; of two entries with one id the newer is found.
+TEST(Window, FindsWhatASearchFromTheNewestFinds) {
+  std::mt19937 random(7);
+  Window window;
+  std::deque<Consumed> plain;
+  for (std::uint64_t step = 0; step < 20'000; ++step) {
+    Consumed consumed{user(1 + random() % 2), request(random() % 400), Seq{step}, Offset{step}, 0};
+    consumed.id.bytes[0] = static_cast<std::uint8_t>(random() % 2);
+    if (random() % 8 != 0) {
+      const auto fell = window.push(consumed);
+      plain.push_back(consumed);
+      ASSERT_EQ(fell.has_value(), plain.size() > kWindow);
+      if (fell) {
+        ASSERT_EQ(*fell, plain.front());
+        plain.pop_front();
+      }
+    }
+    const auto expected = std::find_if(plain.rbegin(), plain.rend(), [&](const Consumed& c) { return c.id == consumed.id && c.user == consumed.user; });
+    const Consumed* found = window.find(consumed.user, consumed.id);
+    ASSERT_EQ(found != nullptr, expected != plain.rend());
+    if (found != nullptr) ASSERT_EQ(*found, *expected);
+  }
 }
 
 TEST(Names, OfRolesAndKinds) {

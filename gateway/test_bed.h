@@ -294,7 +294,7 @@ class TestBed : public ::testing::Test, protected Sockets, protected Links, prot
         const auto repeats = std::ranges::unique(write.touched);
         write.touched.erase(repeats.begin(), repeats.end());
         write.member_count = static_cast<std::uint32_t>(write.state.members.size());
-        write.state.window.clear();
+        write.state.window = {};
         write.state.left.reset();
         batch.conversations.push_back(std::move(write));
       }
