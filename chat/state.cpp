@@ -178,6 +178,14 @@ std::optional<Role> parse_role(std::string_view text) {
   return std::nullopt;
 }
 
+std::size_t memory_of(const ConversationState& state) {
+  constexpr std::size_t kNode = sizeof(std::pair<const UserId, Member>) + 4 * sizeof(void*);  // of a red-black tree
+  std::size_t bytes = sizeof state + state.members.size() * kNode + state.window.memory();
+  bytes += state.blockers.capacity() * sizeof state.blockers[0] + state.pending.capacity() * sizeof state.pending[0];
+  for (const std::string* text : {&state.title, &state.notice, &state.avatar, &state.description}) bytes += text->capacity();
+  return bytes;
+}
+
 std::string encode_state(const ConversationState& state) {
   Encoder e;
   const auto put = [&](const auto& value) { e.put(value); };

@@ -71,6 +71,9 @@ struct ConversationState {
   }
 };
 
+// About what a state takes in memory, itself included: caches are bounded by it. Costs nothing: no list is walked.
+std::size_t memory_of(const ConversationState& state);
+
 // Canonical bytes of a state: equal states give equal bytes and the reverse. Includes everything above.
 std::string encode_state(const ConversationState& state);
 std::optional<ConversationState> decode_state(std::string_view bytes);

@@ -125,6 +125,20 @@ TEST(Window, KeepsTheNewestAndRemembersWhatLeft) {
   EXPECT_EQ(s.left, Offset{0});
 }
 
+TEST(MemoryOf, CountsWhatGrows) {
+  ConversationState s;
+  const std::size_t empty = memory_of(s);
+  EXPECT_GE(empty, sizeof s);
+  for (std::size_t i = 0; i < kWindow; ++i) consume(s, {user(1), request(i), Seq{i + 1}, Offset{i}, 0});
+  const std::size_t full = memory_of(s);
+  EXPECT_GE(full, empty + kWindow * sizeof(Consumed));
+  for (std::uint8_t i = 0; i < 200; ++i) s.members[user(i)] = {};
+  EXPECT_GE(memory_of(s), full + 200 * sizeof(Member));
+  const std::size_t before_text = memory_of(s);
+  s.notice = std::string(4'000, 'x');
+  EXPECT_GE(memory_of(s), before_text + 3'900);
+}
+
 // Ids that share their last bytes, and with them their tag, are told apart; of two entries with one id the newer is found.
 TEST(Window, FindsWhatASearchFromTheNewestFinds) {
   std::mt19937 random(7);

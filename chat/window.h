@@ -32,6 +32,7 @@ struct Consumed {
 class Window {
  public:
   std::size_t size() const { return entries_.size(); }
+  std::size_t memory() const { return entries_.capacity() * sizeof(Consumed) + tags_.capacity() * sizeof(std::uint16_t); }  // on the heap, bytes
   // From the oldest.
   const Consumed& operator[](std::size_t i) const { return entries_[(oldest_ + i) % entries_.size()]; }
 
