@@ -25,7 +25,7 @@ class Core::Impl {
         topic_(std::move(topic)),
         fanout_(ports_.streams),
         home_(settings_, fanout_),
-        loads_(ports_.reader, ports_.clock, [this](const Load& load, store::ColdLoad read) { return on_loaded(load, std::move(read)); }),
+        loads_(ports_.reader, ports_.clock, [this](Load& load, store::ColdLoad read) { return on_loaded(load, std::move(read)); }),
         begun_(now()) {}
 
   void own(Partition partition, Offset start, Offset deliver_from) {
@@ -108,7 +108,7 @@ class Core::Impl {
       intake.paused = true;
       ports_.consumer.pause(partition);
     }
-    for (const auto& conversation : to_load) loads_.ask({partition, intake.epoch(), conversation, intake.load_from(conversation), 0, {}});
+    for (const auto& conversation : to_load) loads_.ask({partition, intake.epoch(), conversation, intake.load_from(conversation), intake.floor(), {}, 0, {}});
     loads_.pump();
     flush(Fanout::Flush::gathered);
   }
@@ -116,8 +116,8 @@ class Core::Impl {
   void on_position(Partition partition, Offset position) {
     auto it = intakes_.find(partition);
     if (it == intakes_.end()) return;
-    if (!it->second->known(position)) return drop(partition);
-    loads_.on_position(partition);
+    it->second->known(position);
+    loads_.on_position(partition, position);
     flush(Fanout::Flush::gathered);
   }
 
@@ -191,11 +191,11 @@ class Core::Impl {
   }
 
   // Settled unless the snapshot was too old.
-  bool on_loaded(const Load& load, store::ColdLoad read) {
+  bool on_loaded(Load& load, store::ColdLoad read) {
     auto it = intakes_.find(load.partition);
     if (it == intakes_.end() || it->second->epoch() != load.epoch) return true;
     Intake& intake = *it->second;
-    Admission admission = intake.admit(load.conversation, std::move(read));
+    Admission admission = intake.admit(load.conversation, std::move(read), load.floor);
     if (admission == Admission::went_back) {
       drop(load.partition);
       return true;
@@ -205,7 +205,10 @@ class Core::Impl {
       ports_.consumer.resume(load.partition);
     }
     flush(Fanout::Flush::gathered);
-    return admission == Admission::admitted;
+    if (admission == Admission::admitted) return true;
+    load.floor = intake.floor();
+    load.needs = intake.needs(load.conversation);
+    return false;
   }
 
   void drop(Partition partition) {

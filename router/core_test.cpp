@@ -461,6 +461,32 @@ TEST(RouterCore, only_what_is_persisted_is_evicted) {
   EXPECT_EQ(bed.streams.deliveries(a).back().event().seq(), 2u);
 }
 
+// A snapshot that was on its way while the floor rose above it tells nothing about PostgreSQL: read again, and nobody else is disturbed.
+TEST(RouterCore, a_snapshot_overtaken_by_the_floor_is_read_again) {
+  TestBed bed({.cached_conversations = 1, .intake_wait_ms = 0});
+  bed.own();
+  StreamId a = bed.attach(1, {1});
+  bed.log.create(1, {1, 2});
+  bed.log.create(2, {1, 2});
+  bed.settle();
+  bed.reader.position = {1};
+  bed.log.create(3, {1, 2});
+  bed.feed();  // asked for; read at position 1, answered late
+  auto late = bed.reader.hold();
+  bed.reader.position = {2};
+  bed.core->on_position(kP, {2});
+  bed.tick(50);
+  ASSERT_EQ(bed.core->stats().conversations, 1u);
+  late();
+  EXPECT_TRUE(bed.core->take_dropped().empty());
+  EXPECT_EQ(bed.core->stats().loads_refused, 1u);
+  bed.core->on_position(kP, {1});  // news may be late, too
+  EXPECT_TRUE(bed.core->take_dropped().empty());
+  bed.core->on_position(kP, {2});
+  bed.settle();
+  EXPECT_EQ(bed.streams.deliveries(a).size(), 3u);
+}
+
 TEST(RouterCore, when_postgresql_went_back_below_what_was_evicted_the_partition_is_given_up) {
   TestBed bed({.cached_conversations = 1, .intake_wait_ms = 0});
   bed.own();

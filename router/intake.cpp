@@ -64,25 +64,27 @@ void Intake::outcome(const chat::ConversationId& conversation, const chat::Recor
   if (auto out = conversations_.outcome(conversation, record, offset, time)) send({partition_, offset, conversation, &record, traceparent}, *out);
 }
 
-Admission Intake::admit(const chat::ConversationId& conversation, store::ColdLoad load) {
+Offset Intake::needs(const chat::ConversationId& conversation) const {
+  Offset least;
+  if (chat::on(Rule::floor)) least = std::max(least, floor_);
+  if (chat::on(Rule::o_ge_s)) least = std::max(least, start_);
+  if (const auto dropped_to = parking_.run(conversation).dropped_to) least = std::max(least, dropped_to->next());
+  return least;
+}
+
+Admission Intake::admit(const chat::ConversationId& conversation, store::ColdLoad load, Offset floor_when_asked) {
   const Offset position = load.position;
-  if (position < floor_ && chat::on(Rule::floor)) return Admission::went_back;
-  if (position < start_ && chat::on(Rule::o_ge_s)) return Admission::too_old;
-  const std::optional<Offset> dropped_to = parking_.run(conversation).dropped_to;
-  if (dropped_to && position <= *dropped_to) return Admission::too_old;
+  if (position < floor_when_asked && chat::on(Rule::floor)) return Admission::went_back;
+  if (position < needs(conversation)) return Admission::too_old;
 
   ParkedRun run = parking_.take(conversation);
+  const std::optional<Offset> dropped_to = run.dropped_to;
   conversations_.admit(conversation, std::move(load));
   known_ = std::max(known_, position);
   if (dropped_to)
     for (const auto& [offset, out] : conversations_.stored(conversation, run.first, *dropped_to)) send({partition_, offset, conversation, nullptr, {}}, out);
   for (const ParkedRecord& parked : run.records) outcome(conversation, parked.record, parked.offset, parked.time, parked.traceparent);
   return Admission::admitted;
-}
-
-bool Intake::known(Offset position) {
-  known_ = position;
-  return position >= floor_ || !chat::on(Rule::floor);
 }
 
 void Intake::evict(std::size_t keep) {

@@ -20,8 +20,8 @@ namespace parley::router {
 
 enum class Admission : std::uint8_t {
   admitted,
-  too_old,    // below S, or below bodies that were dropped: load again when the persister has come further
-  went_back,  // R19: below the evict floor: PostgreSQL lost what it had; the partition is to be taken over anew
+  too_old,    // below `needs()`: load again when the persister has come that far
+  went_back,  // R19: below the evict floor as it was when this was asked: PostgreSQL lost what it had; the partition is to be taken over anew
 };
 
 class Intake {
@@ -44,10 +44,14 @@ class Intake {
 
   // R18: the offset to load from.
   Offset load_from(const chat::ConversationId& conversation) const { return parking_.run(conversation).first; }
-  Admission admit(const chat::ConversationId& conversation, store::ColdLoad load);
+  // R18, R19: a snapshot below this cannot be used.
+  Offset needs(const chat::ConversationId& conversation) const;
+  Offset floor() const { return floor_; }
+  // `floor_when_asked`: a snapshot may have been on its way while the floor rose above it, which tells nothing about PostgreSQL.
+  Admission admit(const chat::ConversationId& conversation, store::ColdLoad load, Offset floor_when_asked);
 
-  // R19. False: PostgreSQL went back below the evict floor.
-  bool known(Offset position);
+  // R19. Late and repeated news are lower than the newest: they change nothing.
+  void known(Offset position) { known_ = std::max(known_, position); }
   void evict(std::size_t keep);
 
   // R20: everything from here on is sent on a stream that registered just now.

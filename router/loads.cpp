@@ -26,26 +26,25 @@ void Loads::on_read(Load load, store::Result<store::ColdLoad> result) {
   --in_flight_;
   if (!result) {
     ++failed_;
-    rest(std::move(load));
+    const std::uint64_t wait = std::min(kMostWaitMs, kLeastWaitMs << std::min(load.attempts++, 10u));
+    rest(std::move(load), wait);
   } else if (loaded_(load, std::move(*result))) {
     ++done_;
   } else {
     ++refused_;
-    rest(std::move(load));
+    rest(std::move(load), kRefusedMs);
   }
   pump();
 }
 
-void Loads::rest(Load load) {
-  std::uint64_t wait = std::min(kMostWaitMs, kLeastWaitMs << std::min(load.attempts, 10u));
-  ++load.attempts;
+void Loads::rest(Load load, std::uint64_t wait) {
   load.not_before = {clock_.steady().value + wait};
   resting_.push_back(std::move(load));
 }
 
-void Loads::on_position(chat::Partition partition) {
+void Loads::on_position(chat::Partition partition, chat::Offset position) {
   for (Load& load : resting_)
-    if (load.partition == partition) load.not_before = {};
+    if (load.partition == partition && load.needs <= position) load.not_before = {};
   on_tick();
 }
 

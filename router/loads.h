@@ -19,6 +19,8 @@ struct Load {
   std::uint64_t epoch = 0;  // of the ownership it was asked for
   chat::ConversationId conversation;
   chat::Offset from;
+  chat::Offset floor;  // R19: the partition's evict floor when it was asked
+  chat::Offset needs;  // no snapshot below this can be used; raised by a refusal
   std::uint32_t attempts = 0;
   chat::TimeMs not_before;
 };
@@ -27,9 +29,12 @@ class Loads {
  public:
   static constexpr std::size_t kInFlight = 64;
   static constexpr std::uint64_t kLeastWaitMs = 20, kMostWaitMs = 1'000;
+  // A refused one waits for the persister to reach what it needs, or for this long: reading the same old snapshot over and over would only
+  // slow the persister down.
+  static constexpr std::uint64_t kRefusedMs = 5'000;
 
-  // `loaded` gets what was read and tells whether that settled it; if not, it is asked again later.
-  using Loaded = std::move_only_function<bool(const Load&, store::ColdLoad)>;
+  // `loaded` gets what was read and tells whether that settled it; if not, it sets `floor` and `needs` and it is asked again later.
+  using Loaded = std::move_only_function<bool(Load&, store::ColdLoad)>;
 
   Loads(store::Reader& reader, const runtime::Clock& clock, Loaded loaded) : reader_(reader), clock_(clock), loaded_(std::move(loaded)) {}
 
@@ -37,7 +42,7 @@ class Loads {
   // Starts what may start.
   void pump();
   // The persister moved: snapshots that were too old may do now.
-  void on_position(chat::Partition partition);
+  void on_position(chat::Partition partition, chat::Offset position);
   void on_tick();
   void forget(chat::Partition partition);
 
@@ -48,7 +53,7 @@ class Loads {
 
  private:
   void on_read(Load load, store::Result<store::ColdLoad> result);
-  void rest(Load load);
+  void rest(Load load, std::uint64_t wait);
 
   store::Reader& reader_;
   const runtime::Clock& clock_;

@@ -97,10 +97,12 @@ class Members::Peer : public std::enable_shared_from_this<Peer> {
                                 connect(number, found.begin()->endpoint());
                               }));
     }
+    // A timer that rings late tells that this process stood still: the peer is probed anew before he is judged.
+    const std::uint64_t late = members_.clock_.steady().value + 2 * members_.settings_.probe_ms;
     timer_.expires_after(std::chrono::milliseconds(members_.settings_.probe_ms));
-    timer_.async_wait([this, weak = weak_from_this()](error_code failed) {
+    timer_.async_wait([this, weak = weak_from_this(), late](error_code failed) {
       if (failed || weak.expired()) return;
-      judge();
+      if (members_.clock_.steady().value < late || ++late_ > kMostLate) judge();
       if (!weak.expired()) probe();
     });
   }
@@ -128,6 +130,7 @@ class Members::Peer : public std::enable_shared_from_this<Peer> {
   }
 
   void judge() {
+    late_ = 0;
     if (members_.clock_.steady().value - heard_.value >= members_.settings_.gone_ms) set(State::down);
   }
 
@@ -136,6 +139,8 @@ class Members::Peer : public std::enable_shared_from_this<Peer> {
     log::info("router.member", {{"member", name_}, {"reachable", state == State::up}});
     members_.told();
   }
+
+  static constexpr int kMostLate = 3;  // in a row: one who is always late must still see who is gone
 
   Members& members_;
   std::string name_, host_, port_;
@@ -146,6 +151,7 @@ class Members::Peer : public std::enable_shared_from_this<Peer> {
   chat::TimeMs heard_;
   State state_ = State::unknown;
   std::uint64_t probe_ = 0;
+  int late_ = 0;
 };
 
 Members::Members(asio::io_context& io, const runtime::Clock& clock, MemberSettings settings, Changed changed)

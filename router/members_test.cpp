@@ -5,6 +5,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "router/link_server.h"
 
@@ -74,6 +75,24 @@ TEST(Members, a_peer_counts_while_it_answers) {
   bed.peer.reset();
   ASSERT_TRUE(until(bed.io, [&] { return bed.told.size() == 2; }));
   EXPECT_EQ(bed.told[1], (Names{"127.0.0.1:1"}));
+}
+
+// What peers answered while this process stood still is heard before they are judged.
+TEST(Members, standing_still_oneself_tells_nothing_about_others) {
+  Bed bed;
+  boost::asio::io_context theirs;
+  LinkServer peer(theirs, bed.clock, LinkSettings{.listen = "127.0.0.1:0"}, LinkServer::Handlers{});
+  std::jthread other([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) theirs.restart(), theirs.run_for(5ms);
+  });
+  auto members = bed.members("127.0.0.1:1,127.0.0.1:" + std::to_string(peer.port()));
+  ASSERT_TRUE(until(bed.io, [&] { return !bed.told.empty(); }));
+  for (int i = 0; i < 5; ++i) {
+    std::this_thread::sleep_for(300ms);
+    EXPECT_FALSE(until(bed.io, [&] { return bed.told.size() > 1; }, 150ms)) << "after " << i << " stops";
+  }
+  other.request_stop();
+  other.join();
 }
 
 // A stopped process: the kernel accepts, nobody greets.

@@ -63,19 +63,25 @@ TEST(Registry, equals_a_plain_set_under_random_use) {
 }
 
 TEST(Takeover, folds_from_the_lower_commit_and_delivers_from_its_own) {
-  EXPECT_EQ(takeover(Offset{10}, Offset{7}, {}), (Takeover{{7}, {10}}));
-  EXPECT_EQ(takeover(Offset{10}, Offset{12}, {}), (Takeover{{10}, {10}}));
+  EXPECT_EQ(takeover(Offset{10}, Offset{7}, {}, {20}), (Takeover{{7}, {10}}));
+  EXPECT_EQ(takeover(Offset{10}, Offset{12}, {}, {20}), (Takeover{{10}, {10}}));
 }
 
 TEST(Takeover, below_the_begin_means_the_begin) {
-  EXPECT_EQ(takeover(Offset{3}, Offset{2}, {5}), (Takeover{{5}, {5}}));
-  EXPECT_EQ(takeover(Offset{8}, Offset{2}, {5}), (Takeover{{5}, {8}}));
+  EXPECT_EQ(takeover(Offset{3}, Offset{2}, {5}, {20}), (Takeover{{5}, {5}}));
+  EXPECT_EQ(takeover(Offset{8}, Offset{2}, {5}, {20}), (Takeover{{5}, {8}}));
 }
 
 TEST(Takeover, without_commits) {
-  EXPECT_EQ(takeover({}, {}, {}), (Takeover{{0}, {0}}));
-  EXPECT_EQ(takeover({}, Offset{9}, {}), (Takeover{{9}, {9}}));
-  EXPECT_EQ(takeover(Offset{9}, {}, {2}), (Takeover{{2}, {9}}));
+  EXPECT_EQ(takeover({}, {}, {}, {20}), (Takeover{{0}, {0}}));
+  EXPECT_EQ(takeover({}, Offset{9}, {}, {20}), (Takeover{{9}, {9}}));
+  EXPECT_EQ(takeover(Offset{9}, {}, {2}, {20}), (Takeover{{2}, {9}}));
+}
+
+// A log that lost its tail: what is appended from now on is delivered.
+TEST(Takeover, a_commit_beyond_the_end_means_the_end) {
+  EXPECT_EQ(takeover(Offset{30}, Offset{25}, {}, {20}), (Takeover{{20}, {20}}));
+  EXPECT_EQ(takeover(Offset{30}, Offset{15}, {}, {20}), (Takeover{{15}, {20}}));
 }
 
 TEST(Parking, keeps_its_own_copy_in_order) {

@@ -56,8 +56,8 @@ void apply(const chat::Limits& limits, ServiceSettings& s) {
 
 struct Service::Asked {
   std::vector<std::optional<Offset>> own, persister;
-  std::vector<Offset> begins;
-  int missing = 3;
+  std::vector<Offset> begins, ends;
+  int missing = 4;
   std::string error;
 };
 
@@ -129,7 +129,7 @@ void Service::take(const std::vector<Partition>& partitions) {
   if (!wanted_.empty() && ports_.clock.steady().value >= next_ask_ms_) ask_takeover();
 }
 
-// R17: asks the log where both groups stand and where it begins; all three together for everything wanted now.
+// R17: asks the log where both groups stand, where it begins and ends; all together for everything wanted now.
 void Service::ask_takeover() {
   if (std::exchange(asking_, true)) return;
   auto asked = std::make_shared<Asked>();
@@ -148,6 +148,7 @@ void Service::ask_takeover() {
   ports_.log.committed(kRouterGroup, into(asked->own));
   ports_.log.committed(kPersisterGroup, into(asked->persister));
   ports_.log.begins(into(asked->begins));
+  ports_.log.ends(into(asked->ends));
 }
 
 void Service::on_takeover(const Asked& asked) {
@@ -164,7 +165,7 @@ void Service::on_takeover(const Asked& asked) {
   wanted.swap(wanted_);
   for (Partition p : wanted) {
     auto at = [p](const std::vector<std::optional<Offset>>& offsets) { return p.value < offsets.size() ? offsets[p.value] : std::nullopt; };
-    Takeover found = takeover(at(asked.own), at(asked.persister), asked.begins.at(p.value));
+    Takeover found = takeover(at(asked.own), at(asked.persister), asked.begins.at(p.value), asked.ends.at(p.value));
     log::info("router.takeover", {{"partition", p.value}, {"start", found.start.value}, {"deliver_from", found.deliver_from.value}});
     metrics_.takeover();
     core_->own(p, found.start, found.deliver_from);
@@ -195,7 +196,8 @@ void Service::on_entries(Partition partition, std::span<const eventlog::Entry> e
 
 // R17: what lies below the log's begin is persisted.
 void Service::on_out_of_range(Partition partition, Offset begin) {
-  log::warn("router.out_of_range", {{"partition", partition.value}, {"begin", begin.value}});
+  log::limited(log::Level::warn, "router.out_of_range", std::to_string(partition.value), {{"partition", partition.value}, {"begin", begin.value}});
+  next_ask_ms_ = ports_.clock.steady().value + kAskAgainMostMs;  // the log may need a moment to agree with itself
   give_up(partition);
 }
 

@@ -97,6 +97,15 @@ class TestReader final : public store::Reader {
     for (auto& w : now) w.done(away ? store::Result<store::ColdLoad>(std::unexpected(store::Error{store::Errc::unavailable, "away"})) : load(w.c, w.from));
   }
 
+  // Reads what is waiting now; answers when called.
+  auto hold() {
+    std::vector<std::pair<store::Callback<store::ColdLoad>, store::ColdLoad>> read;
+    for (auto& w : std::exchange(waiting_, {})) read.emplace_back(std::move(w.done), load(w.c, w.from));
+    return [read = std::move(read)]() mutable {
+      for (auto& [done, what] : read) done(std::move(what));
+    };
+  }
+
   store::ColdLoad load(const chat::ConversationId& c, Offset from) const {
     store::ColdLoad out;
     out.position = position;

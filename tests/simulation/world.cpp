@@ -368,7 +368,7 @@ bool World::own(std::size_t r, std::uint32_t partition) {
   const bool others = std::ranges::any_of(routers_, [&](const auto& other) { return other && other->owns.contains(partition); });
   count(others ? "two_owners" : "takeover");
   const chat::Partition p{partition};
-  const router::Takeover at = router::takeover(broker_.committed(router::kRouterGroup, p), broker_.committed(router::kPersisterGroup, p), broker_.begin(p));
+  const router::Takeover at = router::takeover(broker_.committed(router::kRouterGroup, p), broker_.committed(router::kPersisterGroup, p), broker_.begin(p), broker_.end(p));
   router->owns.insert(partition);
   router->core.own(p, at.start, at.deliver_from);
   return true;
