@@ -1,5 +1,6 @@
 #include "chat/record.h"
 
+#include "chat/rules.h"
 #include "chat/wire.h"
 
 namespace parley::chat {
@@ -443,14 +444,15 @@ struct OperationWriter {
 }  // namespace
 
 std::expected<Record, DecodeError> decode_record(std::string_view key, std::string_view value) {
-  if (version_of(value) > kFoldVersion) return std::unexpected(DecodeError::newer_version);
+  const std::uint32_t newest = on(Rule::fold_known) ? newest_fold() : UINT32_MAX;
+  if (version_of(value) > newest && on(Rule::fold_stop)) return std::unexpected(DecodeError::newer_version);
   Record record;
   record.fold_version = 0;
   record.limits = {.recall_window_ms = 0, .edit_window_ms = 0, .group_size = 0};
   const auto conversation = parse_id<ConversationId>(key);
   const bool good = each_field(value, [&](const Field& field) { return parse_field(field, record); });
   // A repeated version field would be judged by its last value; none and zero are no version.
-  if (!conversation || !good || record.fold_version < 1 || record.fold_version > kFoldVersion || !record.actor) {
+  if (!conversation || !good || record.fold_version < 1 || record.fold_version > newest || !record.actor) {
     return std::unexpected(DecodeError::malformed);
   }
   record.conversation = *conversation;

@@ -17,6 +17,10 @@ namespace parley::chat {
 
 // The newest fold this binary knows; it knows every one from 1 on (R6).
 inline constexpr std::uint32_t kFoldVersion = 1;
+// The one it stamps on the records it makes. Raised a release after kFoldVersion: by then every router and persister that may meet
+// such a record knows it, in whatever order processes are replaced. Not only gateways make records: persisters fire schedules (R10).
+inline constexpr std::uint32_t kStampedFold = 1;
+static_assert(kStampedFold <= kFoldVersion);
 
 enum class Role : std::uint8_t { member = 1, admin = 2, owner = 3 };
 
@@ -98,7 +102,7 @@ using Operation = std::variant<op::Unsupported, op::Send, op::MarkRead, op::Deli
                                op::Leave, op::Dissolve, op::Block, op::Schedule, op::Fire, op::Cancel, op::Account>;
 
 struct Record {
-  std::uint32_t fold_version = kFoldVersion;
+  std::uint32_t fold_version = kStampedFold;
   ConversationId conversation;  // from the entry's key
   UserId actor;
   std::string_view device;

@@ -79,7 +79,7 @@ TEST(RecordCodec, WritesWhatProtobufWrites) {
 TEST(RecordCodec, WritesEveryFieldWhereItBelongs) {
   pb::Record message;
   ASSERT_TRUE(message.ParseFromString(encode_record(sample(op::Send{.peer = user(2), .body = "b", .mention_all = true}))));
-  EXPECT_EQ(message.fold_version(), kFoldVersion);
+  EXPECT_EQ(message.fold_version(), kStampedFold);
   EXPECT_EQ(message.actor(), user(1).view());
   EXPECT_EQ(message.device(), "web-1");
   EXPECT_EQ(message.origin().gateway(), 0x1122334455667788u);

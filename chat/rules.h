@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "chat/record.h"
+
 namespace parley::chat {
 
 enum class Rule : std::uint8_t {
@@ -33,13 +35,18 @@ enum class Rule : std::uint8_t {
   pending,        // R10: a schedule fires only while it is pending
   sched_id,       // R10: a schedule consumes its id
   ack_after_log,  // P1: no ack before the record is in the log
+  fold_stop,      // R6: a fold version that a process does not know stops the partition; without: skipped as if malformed
+  fold_known,     // R6: nothing is folded by a process that does not know its version
 };
 
 #ifdef PARLEY_BREAKABLE_RULES
 inline Rule broken = Rule::none;
 inline bool on(Rule rule) { return rule != broken; }
+inline std::uint32_t known_fold = kFoldVersion;  // of the simulated process that runs now: they may be of different releases
+inline std::uint32_t newest_fold() { return known_fold; }
 #else
 constexpr bool on(Rule) { return true; }
+constexpr std::uint32_t newest_fold() { return kFoldVersion; }
 #endif
 
 }  // namespace parley::chat

@@ -41,6 +41,7 @@ using RouterId = chat::Number<struct RouterTag, std::uint32_t>;  // index into t
 struct Settings {
   chat::Limits limits;
   chat::FoldLimits fold_limits;
+  std::uint32_t fold_version = chat::kStampedFold;  // R6
   std::uint32_t heartbeat_ms = 25'000;
   std::uint32_t hello_timeout_ms = 5'000;
   std::uint32_t read_timeout_ms = 3'000;          // R14, D63
