@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "chat/ids.h"
+#include "chat/record.h"
 #include "runtime/clock.h"
 
 namespace parley::simulation {
@@ -57,6 +58,23 @@ class SimClock final : public runtime::Clock {
 
  private:
   std::uint64_t at_ = 0;
+};
+
+// A rollout (R6): who knows a fold comes before who stamps it.
+struct Release {
+  std::uint32_t knows, stamps;
+};
+inline constexpr std::array<Release, 3> kReleases = {{
+    {chat::kFoldVersion, chat::kFoldVersion},
+    {chat::kFoldVersion + 1, chat::kFoldVersion},
+    {chat::kFoldVersion + 1, chat::kFoldVersion + 1},
+}};
+inline constexpr std::size_t kKnows = 1, kStamps = 2;  // from this release on
+// Both are found half done: the first router and the first persister do not know the new fold yet.
+enum class Rollout : std::uint8_t {
+  none,
+  orderly,  // nobody stamps before every router and persister knows: nobody stops
+  hasty,    // the second gateway stamps already; any release at any time, older ones too
 };
 
 // The conversations' ids, and the operations that create the groups among them.

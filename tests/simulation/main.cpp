@@ -3,7 +3,7 @@
 //   simulation --seeds 2000 [--first S] [--steps 800]       every rule on: must be clean
 //   simulation --without RULE [--seeds N]                   one rule left out: exit 0 where a violation was seen
 //   simulation --rules [--seeds N]                          that for every rule; prints which check caught it
-//   simulation --replay "op/0/0/0/1 take/0 ..." [--setup a/b/c/d/e] [--without RULE]
+//   simulation --replay "op/0/0/0/1 take/0 ..." [--setup a/b/c/d/e/f] [--without RULE]
 //   --min                                                   shortens what failed first
 //   --trace                                                 with --replay: tells every action and frame
 #include <fmt/format.h>

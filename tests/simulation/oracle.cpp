@@ -39,6 +39,7 @@ void Oracle::fold(const eventlog::Entry& entry, std::uint32_t partition) {
     out.verdict = chat::Rejected{chat::Code::internal};
     return;
   }
+  if (record->fold_version > chat::kFoldVersion) newer_[partition][entry.offset] = record->fold_version;
   One& one = talks_[talk];
   out.verdict = chat::fold(one.state, *record, entry.offset, entry.time);
   out.is_mark = std::holds_alternative<chat::op::MarkRead>(record->op) || std::holds_alternative<chat::op::Delivered>(record->op);
@@ -150,6 +151,13 @@ void Oracle::judge_batch(const store::Batch& batch) const {
     ++stored;
   }
   need(stored == batch.events.end(), "a persister stores an event at an offset that made none");
+}
+
+void Oracle::judge_known(std::uint32_t partition, chat::Offset from, chat::Offset to, std::uint32_t knows, std::string_view who) const {
+  const auto& newer = newer_[partition];
+  for (auto at = newer.lower_bound(from); at != newer.end() && at->first < to; ++at) {
+    need(at->second <= knows, "{} goes past p{}@{}, which bears a fold that it does not know (R6)", who, partition, at->first.value);
+  }
 }
 
 void Oracle::judge_told(std::size_t talk, std::uint64_t seq, const chat::RequestId& id, std::string_view chain, std::string_view who) const {

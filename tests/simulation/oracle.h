@@ -26,7 +26,8 @@ struct Outcome {
 
 class Oracle {
  public:
-  Oracle(const Cast& cast, const eventlog::memory::MemoryBroker& broker) : cast_(cast), broker_(broker), next_(kPartitions), outcomes_(kPartitions) {}
+  Oracle(const Cast& cast, const eventlog::memory::MemoryBroker& broker)
+      : cast_(cast), broker_(broker), next_(kPartitions), outcomes_(kPartitions), newer_(kPartitions) {}
 
   // Folds what has landed since.
   void sync();
@@ -53,6 +54,8 @@ class Oracle {
   // An ack, result or event that leaves a gateway: a fact of the log (P1).
   void judge_told(std::size_t talk, std::uint64_t seq, const chat::RequestId& id, std::string_view chain, std::string_view who) const;
   void judge_store(const store::memory::Data& data) const;
+  // R6: of what lies in [from, to) there is nothing that it does not know.
+  void judge_known(std::uint32_t partition, chat::Offset from, chat::Offset to, std::uint32_t knows, std::string_view who) const;
 
  private:
   struct Stay {
@@ -73,6 +76,7 @@ class Oracle {
   const eventlog::memory::MemoryBroker& broker_;
   std::vector<chat::Offset> next_;
   std::vector<std::map<chat::Offset, Outcome>> outcomes_;
+  std::vector<std::map<chat::Offset, std::uint32_t>> newer_;  // those stamped with a fold above kFoldVersion
   std::array<One, kConversations> talks_;
   std::set<std::tuple<std::size_t, chat::UserId, chat::RequestId>> seen_;
   std::map<std::tuple<std::size_t, chat::UserId, chat::RequestId>, std::uint64_t> made_by_;

@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "chat/rules.h"
 #include "router/takeover.h"
 #include "tests/simulation/violation.h"
 #include "tests/simulation/world.h"
@@ -20,10 +21,19 @@ class Tokens final : public gateway::Tokens {
   }
 };
 
+// While it lives, what runs is of a binary that knows folds up to this one (R6).
+struct Running {
+  explicit Running(std::uint32_t knows) { chat::known_fold = knows; }
+  ~Running() { chat::known_fold = kReleases.back().knows; }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+};
+
 struct RouterProcess final : eventlog::ConsumerEvents, router::Streams {
-  RouterProcess(World& in, std::size_t number)
+  RouterProcess(World& in, std::size_t number, std::size_t release)
       : world(in),
         index(number),
+        knows(kReleases[release].knows),
         log(in.broker_),
         consumer(log.make_consumer({.group = router::kRouterGroup, .member = {}}, *this)),
         reader(in.store_.reader()),
@@ -41,8 +51,15 @@ struct RouterProcess final : eventlog::ConsumerEvents, router::Streams {
 
   void send(router::StreamId stream, link::Down message) override {
     world.oracle_.sync();
-    for (const link::Delivery& delivery : message.deliveries()) world.oracle_.judge_delivery(delivery, index);
-    for (const link::Progress& progress : message.upto()) upto[progress.partition()] = progress.offset();
+    const std::string who = fmt::format("router {}", index);
+    for (const link::Delivery& delivery : message.deliveries()) {
+      world.oracle_.judge_delivery(delivery, index);
+      world.oracle_.judge_known(delivery.partition(), {delivery.offset()}, {delivery.offset() + 1}, knows, who);
+    }
+    for (const link::Progress& progress : message.upto()) {
+      world.oracle_.judge_known(progress.partition(), start[progress.partition()], {progress.offset()}, knows, who);
+      upto[progress.partition()] = progress.offset();
+    }
     world.trace(fmt::format("router {} to stream {}:", index, stream.value), message);
     for (auto& [ends, open] : world.streams_) {
       if (open.id == stream) open.down.push_back(std::move(message));
@@ -56,32 +73,35 @@ struct RouterProcess final : eventlog::ConsumerEvents, router::Streams {
 
   World& world;
   const std::size_t index;
+  const std::uint32_t knows;
   eventlog::memory::MemoryLog log;
   std::unique_ptr<eventlog::memory::MemoryConsumer> consumer;
   std::unique_ptr<store::Reader> reader;
   std::set<std::uint32_t> owns;
+  std::map<std::uint32_t, chat::Offset> start;  // where it took each partition over
   std::map<std::uint32_t, std::uint64_t> upto;  // as last told to anyone
   bool paused = false;
   router::Core core;
 };
 
 struct GatewayProcess final : gateway::Sockets, gateway::Links {
-  GatewayProcess(World& in, std::size_t number, std::uint64_t instance)
+  GatewayProcess(World& in, std::size_t number, std::uint64_t instance, std::size_t release)
       : world(in),
         index(number),
         log(in.broker_),
         producer(log.make_producer()),
         reader(in.store_.reader()),
         accounts(in.store_.accounts()),
-        core(settings(in.setup_), {in.clock_, log, *producer, *reader, *accounts, *this, *this, tokens}, instance, in.topic_, ends(in.broker_),
+        core(settings(in.setup_, release), {in.clock_, log, *producer, *reader, *accounts, *this, *this, tokens}, instance, in.topic_, ends(in.broker_),
              fmt::format("g{}", number)) {
     std::vector<std::string> names;
     for (std::size_t r = 0; r < kRouters; ++r) names.push_back(fmt::format("r{}", r));
     core.on_members(std::move(names));
   }
 
-  static gateway::Settings settings(const Setup& setup) {
+  static gateway::Settings settings(const Setup& setup, std::size_t release) {
     gateway::Settings settings;
+    settings.fold_version = kReleases[release].stamps;
     settings.limits.sends_per_second = setup.sends_per_second;
     settings.limits.send_burst = 3;
     settings.limits.resume_events = setup.resume_events;
@@ -136,8 +156,9 @@ struct GatewayProcess final : gateway::Sockets, gateway::Links {
 
 // A rival pair: each persists both partitions.
 struct PersisterProcess {
-  explicit PersisterProcess(World& in, store::memory::MemoryStore& store, const eventlog::Topic& topic);
+  PersisterProcess(store::memory::MemoryStore& store, const eventlog::Topic& topic, std::size_t release);
 
+  const Release release;
   std::unique_ptr<store::Writer> writer;
   std::vector<persister::Worker> workers;
   std::vector<std::optional<store::Batch>> batches;  // folded, not written yet

@@ -67,6 +67,11 @@ bool World::settle_all() {
   return moved;
 }
 
+bool World::calm(std::size_t rounds) {
+  while (rounds-- > 0) settle_all();
+  return true;
+}
+
 std::optional<std::string> World::restless() const {
   for (const auto& device : devices_) {
     if (!device->settled()) return fmt::format("{} {}", device->name(), device->unsettled());
@@ -78,6 +83,17 @@ std::optional<std::string> World::restless() const {
   return std::nullopt;
 }
 
+// Whoever stopped goes on from its position once it knows (R6).
+void World::finish_rollout() {
+  if (setup_.rollout == Rollout::none) return;
+  for (std::size_t r = 0; r < kRouters; ++r) {
+    if (router_release_[r] < kKnows) install(Role::router, r, kKnows);
+  }
+  for (std::size_t i = 0; i < kPersisters; ++i) {
+    if (persister_release_[i] < kKnows) install(Role::persister, i, kKnows);
+  }
+}
+
 void World::rest() {
   pgup(false);
   klog(true);
@@ -85,6 +101,7 @@ void World::rest() {
     gstart(g);
     gstall(g, false);
   }
+  finish_rollout();
   for (std::size_t r = 0; r < kRouters; ++r) {
     rstart(r);
     unpause(r);

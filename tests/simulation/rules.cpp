@@ -53,6 +53,8 @@ const std::vector<Broken> kBroken = {
                     "resend/2 take/2 answer/1 answer/1 step/0 step/0 step/0 step/0 step/0 land/1 op/2/0/8/0 pbegin/0/0/3 "
                     "pcommit/0/0/1/0 gstall/0/0 land/0 pbegin/0/0/3 pcommit/0/0/1/0 fire/0/0 fire/0/0"}}},
     {.rule = Rule::ack_after_log, .name = "ack_after_log"},
+    {.rule = Rule::fold_stop, .name = "fold_stop"},
+    {.rule = Rule::fold_known, .name = "fold_known"},
 };
 
 std::string_view name(Rule rule) {

@@ -123,6 +123,14 @@ constexpr Verb kVerbs[] = {
     {"pcrash", .4, 1, [](World& w, const Args& a) { return w.pcrash(a[0]); }, [](Rng& r) -> Args { return {r.below(kPersisters)}; }},
     {"fire", 1.5, 2, [](World& w, const Args& a) { return w.fire(a[0], a[1]); }, [](Rng& r) -> Args { return {r.below(kConversations), r.below(4)}; }},
 
+    {"install", 1, 3, [](World& w, const Args& a) { return w.rollout() == Rollout::hasty && w.install(static_cast<World::Role>(a[0]), a[1], a[2]); },
+     [](Rng& r) -> Args {
+       const std::uint64_t role = r.one_of({0, 0, 0, 1, 1, 2, 2});
+       return {role, r.below(role == 0 ? kRouters : role == 1 ? kGateways : kPersisters), r.below(kReleases.size())};
+     }},
+
+    {"rollout", 1.5, 0, [](World& w, const Args&) { return w.rollout() == Rollout::orderly && w.roll_out(); }, none},
+    {"calm", 1.5, 1, [](World& w, const Args& a) { return w.calm(a[0]); }, [](Rng& r) -> Args { return {r.one_of({1, 1, 2, 3, 6})}; }},
     {"wait", 4, 1, [](World& w, const Args& a) { return w.wait(a[0]); },
      [](Rng& r) -> Args { return {r.one_of({100, 100, 100, 100, 300, 300, 300, 1'100, 1'100, 3'200, 9'000})}; }},
 };
@@ -210,6 +218,7 @@ Run explore(std::uint64_t seed, std::size_t steps) {
   if (rng.chance(.1)) setup.cached_conversations = 100;
   if (rng.chance(.15)) setup.parked_bytes = 700;
   if (rng.chance(.1)) setup.resume_events = 3;
+  setup.rollout = static_cast<Rollout>(rng.one_of({0, 0, 1, 2}));
   // Every schedule has its own mix.
   std::array<double, std::size(kVerbs)> upto{};
   double total = 0;
@@ -257,11 +266,12 @@ Run minimise(const Run& failed, double seconds) {
 }
 
 std::string text(const Setup& setup) {
-  return fmt::format("{}/{}/{}/{}/{}", setup.producer_queue, setup.sends_per_second, setup.cached_conversations, setup.parked_bytes, setup.resume_events);
+  return fmt::format("{}/{}/{}/{}/{}/{}", setup.producer_queue, setup.sends_per_second, setup.cached_conversations, setup.parked_bytes, setup.resume_events,
+                     static_cast<int>(setup.rollout));
 }
 
 Setup parse_setup(std::string_view all) {
-  std::array<std::uint64_t, 5> values{};
+  std::array<std::uint64_t, 6> values{};  // the last may be left out: no rollout
   std::istringstream parts{std::string(all)};
   std::string part;
   for (std::size_t i = 0; std::getline(parts, part, '/'); ++i) values.at(i) = number(part);
@@ -269,7 +279,8 @@ Setup parse_setup(std::string_view all) {
           .sends_per_second = static_cast<std::uint32_t>(values[1]),
           .cached_conversations = static_cast<std::uint32_t>(values[2]),
           .parked_bytes = values[3],
-          .resume_events = static_cast<std::uint32_t>(values[4])};
+          .resume_events = static_cast<std::uint32_t>(values[4]),
+          .rollout = static_cast<Rollout>(values[5])};
 }
 
 }  // namespace parley::simulation

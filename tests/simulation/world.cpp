@@ -6,7 +6,8 @@
 
 namespace parley::simulation {
 
-PersisterProcess::PersisterProcess(World&, store::memory::MemoryStore& store, const eventlog::Topic& topic) : writer(store.writer()), batches(kPartitions) {
+PersisterProcess::PersisterProcess(store::memory::MemoryStore& store, const eventlog::Topic& topic, std::size_t installed)
+    : release(kReleases[installed]), writer(store.writer()), batches(kPartitions) {
   auto positions = writer->open(topic.id, topic.partitions);
   for (std::uint32_t p = 0; p < kPartitions; ++p) {
     workers.emplace_back(persister::Settings{.cached_conversations = 2}, *writer, chat::Partition{p}, positions ? (*positions)[p] : chat::Offset{});
@@ -20,6 +21,12 @@ World::World(const Setup& setup)
       routers_(kRouters),
       gateways_(kGateways),
       connections_(kDevices) {
+  chat::known_fold = kReleases.back().knows;
+  if (setup.rollout != Rollout::none) {
+    std::fill(router_release_.begin() + 1, router_release_.end(), kKnows);
+    std::fill(persister_release_.begin() + 1, persister_release_.end(), kKnows);
+    if (setup.rollout == Rollout::hasty) gateway_release_[1] = kStamps;
+  }
   auto accounts = store_.accounts();
   for (std::size_t u = 0; u < kUsers; ++u) accounts->create_user({user(u), fmt::format("u{}", u), fmt::format("User {}", u)}, "", [](auto) {});
   for (std::size_t d = 0; d < kDevices; ++d) {
@@ -29,7 +36,7 @@ World::World(const Setup& setup)
   }
   store_.step_all();
 
-  for (std::size_t p = 0; p < kPersisters; ++p) persisters_.push_back(std::make_unique<PersisterProcess>(*this, store_, topic_));
+  for (std::size_t p = 0; p < kPersisters; ++p) persisters_.push_back(std::make_unique<PersisterProcess>(store_, topic_, persister_release_[p]));
   for (const std::size_t talk : {kG0, kG1}) {
     chat::Record record;
     record.conversation = cast_.ids[talk];
@@ -323,7 +330,13 @@ void World::settle_router(std::size_t r) {
 }
 
 bool World::deliver(std::size_t r, std::uint32_t partition, std::size_t most) {
-  if (!routers_[r] || routers_[r]->paused || !routers_[r]->consumer->deliver({partition}, most)) return false;
+  if (!routers_[r] || routers_[r]->paused) return false;
+  const std::size_t stopped = routers_[r]->core.stopped().size();
+  {
+    const Running running(routers_[r]->knows);
+    if (!routers_[r]->consumer->deliver({partition}, most)) return false;
+  }
+  if (routers_[r]->core.stopped().size() > stopped) met_newer(fmt::format("router {}", r));
   settle_router(r);
   return true;
 }
@@ -370,6 +383,7 @@ bool World::own(std::size_t r, std::uint32_t partition) {
   const chat::Partition p{partition};
   const router::Takeover at = router::takeover(broker_.committed(router::kRouterGroup, p), broker_.committed(router::kPersisterGroup, p), broker_.begin(p), broker_.end(p));
   router->owns.insert(partition);
+  router->start[partition] = at.start;
   router->core.own(p, at.start, at.deliver_from);
   return true;
 }
@@ -390,7 +404,7 @@ bool World::rcrash(std::size_t r) {
 
 bool World::rstart(std::size_t r) {
   if (routers_[r]) return false;
-  routers_[r] = std::make_unique<RouterProcess>(*this, r);
+  routers_[r] = std::make_unique<RouterProcess>(*this, r, router_release_[r]);
   return true;
 }
 
@@ -447,7 +461,7 @@ bool World::gcrash(std::size_t g, std::size_t in_flight) {
 
 bool World::gstart(std::size_t g) {
   if (gateways_[g]) return false;
-  gateways_[g] = std::make_unique<GatewayProcess>(*this, g, ++instances_);
+  gateways_[g] = std::make_unique<GatewayProcess>(*this, g, ++instances_, gateway_release_[g]);
   return true;
 }
 
@@ -456,7 +470,7 @@ bool World::gstart(std::size_t g) {
 bool World::pbegin(std::size_t i, std::uint32_t partition, std::size_t most) {
   auto& batch = persisters_[i]->batches[partition];
   persister::Worker& worker = persisters_[i]->workers[partition];
-  if (batch || store_.away()) return false;
+  if (batch || store_.away() || worker.stopped()) return false;
   std::vector<eventlog::Entry> entries;
   chat::Offset next = worker.position();
   while (entries.size() < most) {
@@ -466,7 +480,12 @@ bool World::pbegin(std::size_t i, std::uint32_t partition, std::size_t most) {
     entries.push_back(*entry);
   }
   if (entries.empty()) return false;
-  auto folded = worker.fold_batch(entries, next);
+  auto folded = [&] {
+    const Running running(persisters_[i]->release.knows);
+    return worker.fold_batch(entries, next);
+  }();
+  if (worker.stopped()) met_newer(fmt::format("persister {}", i));
+  if (folded && folded->next == folded->expected) return true;
   if (!folded) {  // somebody else was here
     if (auto position = persisters_[i]->writer->position({partition})) worker.reset(*position);
     return true;
@@ -480,7 +499,7 @@ bool World::pcommit(std::size_t i, std::uint32_t partition, bool tell_kafka, boo
   persister::Worker& worker = persisters_[i]->workers[partition];
   if (!batch) {
     // One who lags behind his rival, or whose store went back, finds out when he asks.
-    if (store_.away()) return false;
+    if (store_.away() || worker.stopped()) return false;
     const auto position = persisters_[i]->writer->position({partition});
     if (!position || *position == worker.position()) return false;
     worker.reset(*position);
@@ -491,6 +510,7 @@ bool World::pcommit(std::size_t i, std::uint32_t partition, bool tell_kafka, boo
   const auto written = worker.commit(*batch);
   if (written) {
     oracle_.judge_batch(*batch);
+    oracle_.judge_known(partition, batch->expected, batch->next, persisters_[i]->release.knows, fmt::format("persister {}", i));
     if (tell_kafka) broker_.set_committed(router::kPersisterGroup, {partition}, batch->next);
     batch.reset();
   } else if (written.error().code == store::Errc::lost) {
@@ -505,7 +525,7 @@ bool World::pcommit(std::size_t i, std::uint32_t partition, bool tell_kafka, boo
 
 bool World::pcrash(std::size_t i) {
   if (store_.away()) return false;
-  persisters_[i] = std::make_unique<PersisterProcess>(*this, store_, topic_);
+  persisters_[i] = std::make_unique<PersisterProcess>(store_, topic_, persister_release_[i]);
   return true;
 }
 
@@ -524,9 +544,63 @@ bool World::fire(std::size_t talk, std::size_t i) {
   record.id = schedule.id;
   record.payload_hash = schedule.payload_hash;
   record.op = chat::op::Fire{schedule.body};
+  record.fold_version = persisters_[i % kPersisters]->release.stamps;
   append(std::move(record));
   count("fire");
   return true;
+}
+
+// ---- rollouts ----------------------------------------------------------------------------------------------------------
+
+// The partition stands still until somebody installs what knows (R6): fold version and alarm are the process's own business.
+void World::met_newer(const std::string& who) {
+  need(setup_.rollout == Rollout::hasty, "{} stops for a newer fold in an orderly rollout", who);
+  count("stopped_for_newer_fold");
+}
+
+std::size_t& World::release_of(Role role, std::size_t i) {
+  switch (role) {
+    case Role::router:
+      return router_release_.at(i);
+    case Role::persister:
+      return persister_release_.at(i);
+    case Role::gateway:
+      return gateway_release_.at(i);
+  }
+  throw std::invalid_argument("no such role");
+}
+
+bool World::install(Role role, std::size_t i, std::size_t release) {
+  std::size_t& installed = release_of(role, i);
+  if (release >= kReleases.size() || release == installed || (role == Role::persister && store_.away())) return false;
+  installed = release;
+  switch (role) {
+    case Role::router:
+      rcrash(i);
+      rstart(i);
+      break;
+    case Role::persister:
+      pcrash(i);
+      break;
+    case Role::gateway:
+      gcrash(i, 0);
+      gstart(i);
+      break;
+  }
+  count("install");
+  return true;
+}
+
+// Everyone who may meet a fold knows it before anyone stamps it; nothing else about the order matters.
+bool World::roll_out() {
+  for (const std::size_t release : {kKnows, kStamps}) {
+    for (const auto& [role, count] : {std::pair{Role::gateway, kGateways}, {Role::persister, kPersisters}, {Role::router, kRouters}}) {
+      for (std::size_t i = 0; i < count; ++i) {
+        if (release_of(role, i) < release) return install(role, i, release);
+      }
+    }
+  }
+  return false;
 }
 
 // ---- time --------------------------------------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ struct Setup {
   std::uint32_t cached_conversations = 2;  // of a router: small, so that it evicts
   std::size_t parked_bytes = 16 << 20;     // small: bodies are dropped (R18)
   std::uint32_t resume_events = 1'000;     // small: resync instead of replay
-  bool trace = false;                      // tell on standard error what happens
+  Rollout rollout = Rollout::none;
+  bool trace = false;  // tell on standard error what happens
 };
 
 struct Stream {
@@ -115,12 +116,19 @@ class World {
   bool pcrash(std::size_t persister);
   bool fire(std::size_t talk, std::size_t i);
 
+  // ---- rollouts ----
+  enum class Role : std::uint8_t { router, gateway, persister };
+  bool install(Role role, std::size_t i, std::size_t release);  // a restart; where the rollout is hasty
+  bool roll_out();                                              // the next step of an orderly one
+
   // ---- time ----
-  bool wait(std::uint64_t ms);  // everyone alive ticks; nothing else moves
+  bool wait(std::uint64_t ms);    // everyone alive ticks; nothing else moves
+  bool calm(std::size_t rounds);  // nothing fails for a while, so that there is something to lose afterwards
 
   // Everything heals, comes to rest, and is judged.
   void rest();
 
+  Rollout rollout() const { return setup_.rollout; }
   const std::map<std::string, std::uint64_t>& seen() const { return seen_; }
   void pass(std::uint64_t ms) { clock_.advance(ms); }
   void trace(std::string_view line) const;
@@ -135,12 +143,19 @@ class World {
   void close(std::size_t device);  // the connection is gone on both sides
   void settle_router(std::size_t router);
   bool settle_all();
+  void finish_rollout();
   void append(chat::Record record);
+  std::size_t& release_of(Role role, std::size_t i);
+  void met_newer(const std::string& who);
   bool usable(std::size_t waiting) const;
   std::optional<std::string> restless() const;
 
   const Setup setup_;
   Cast cast_;
+  // What is installed where; a crash does not change it.
+  std::array<std::size_t, kRouters> router_release_{};
+  std::array<std::size_t, kGateways> gateway_release_{};
+  std::array<std::size_t, kPersisters> persister_release_{};
   SimClock clock_;
   eventlog::memory::MemoryBroker broker_;
   store::memory::MemoryStore store_;
