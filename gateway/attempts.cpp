@@ -13,7 +13,8 @@ using State = Item::State;
 namespace {
 
 constexpr std::uint32_t kRetryMs = 1'000;
-constexpr std::size_t kTurns = 4'096;  // conversations of one connection with a raised turn
+constexpr std::uint64_t kOverdueMs = 250;  // between two looks whether an outcome will still come
+constexpr std::size_t kTurns = 4'096;      // conversations of one connection with a raised turn
 
 }  // namespace
 
@@ -303,7 +304,7 @@ bool Attempts::produce(Session& session, Item& item) {
     return false;
   }
   item.state = State::sent;
-  item.attempts.push_back({*attempt, false});
+  item.attempts.push_back({.number = *attempt});
   chat::TimeMs now = sessions_.now();
   unlogged_.push_back({{now.value + settings_.produce_answer_ms}, session.id, *attempt});
   untold_.push_back({{now.value + settings_.outcome_answer_ms}, session.id, *attempt});
@@ -347,12 +348,12 @@ void Attempts::on_logged(ConnectionId connection, std::uint64_t attempt, chat::P
   }
   if (!session || !session->unanswered) return;
   for (MarkWait& mark : session->unanswered->marks)
-    if (mark.attempt == attempt) mark.logged = true;
+    if (mark.attempt == attempt && offset) mark.logged = *offset;
   Item* item = find_attempt(*session, attempt);
   if (!item) return;
   if (offset) {
     for (Item::Attempt& a : item->attempts)
-      if (a.number == attempt) a.logged = true;
+      if (a.number == attempt) a.logged = *offset;
     return;
   }
   // Nothing was produced after all.
@@ -376,24 +377,51 @@ bool Attempts::in_flight(const Session& session, chat::Partition partition) cons
 
 // ---- answers that do not come (R24) ------------------------------------------------------------------------------------
 
-void Attempts::expire(Session& session, std::uint64_t attempt, bool logged_counts) {
-  if (!session.unanswered) return;
+bool Attempts::expire(Session& session, std::uint64_t attempt, bool logged_counts) {
+  if (!session.unanswered) return false;
   auto& marks = session.unanswered->marks;
   if (auto it = std::ranges::find(marks, attempt, &MarkWait::attempt); it != marks.end()) {
-    if (it->logged && !logged_counts) return;
+    if (it->logged && !logged_counts) return true;
     std::uint32_t req_id = it->req_id;
     marks.erase(it);
     refuse(session, req_id, {}, Code::unavailable, "no outcome in time", kRetryMs);
-    return settle(session);
+    settle(session);
+    return false;
   }
   Item* item = find_attempt(session, attempt);
-  if (!item || item->state != State::sent || item->attempts.back().number != attempt) return;
-  if (item->attempts.back().logged && !logged_counts) return;
+  if (!item || item->state != State::sent || item->attempts.back().number != attempt) return false;
+  if (item->attempts.back().logged && !logged_counts) return true;
   nack_temporary(session, item->conversation, item, {Code::unavailable, logged_counts ? "no outcome in time" : "the log does not answer", kRetryMs});
   if (!session.closed()) settle(session);
+  return false;
 }
 
-void Attempts::on_tick() {
+// R18. What is looked up was in the log before the barrier, so what is not found made no event and never will (R8). An outcome
+// that a second owner still tells counts as any late one does (R23).
+void Attempts::overdue(Session& session, std::uint64_t attempt, const std::vector<chat::Offset>& told) {
+  if (!session.unanswered) return;
+  const auto& marks = session.unanswered->marks;
+  const auto mark = std::ranges::find(marks, attempt, &MarkWait::attempt);
+  Item* item = mark == marks.end() ? find_attempt(session, attempt) : nullptr;
+  if (mark == marks.end() && (!item || item->state != State::sent || item->attempts.back().number != attempt)) return;
+  const chat::ConversationId conversation = item ? item->conversation : mark->conversation;
+  const std::optional<chat::Offset> logged = item ? item->attempts.back().logged : mark->logged;
+  const bool may_come = !logged || *logged >= told[publisher_.partition(conversation).value] || session.resuming;  // or be buffered until caughtUp
+  if (may_come) {
+    overdue_.push_back({{sessions_.now().value + kOverdueMs}, session.id, attempt});
+    return;
+  }
+  if (!item || item->tries == kTries) {
+    expire(session, attempt, true);
+    return;
+  }
+  ++item->tries;
+  item->state = State::look;
+  item->look = 0;
+  look(session, conversation);
+}
+
+void Attempts::on_tick(const std::vector<chat::Offset>& told) {
   chat::TimeMs now = sessions_.now();
   auto each_due = [&](std::deque<Timer>& timers, auto&& due) {
     while (!timers.empty() && timers.front().at <= now) {
@@ -402,7 +430,10 @@ void Attempts::on_tick() {
       if (Session* session = sessions_.find(timer.connection)) due(*session, timer.number);
     }
   };
-  each_due(unlogged_, [&](Session& s, std::uint64_t attempt) { expire(s, attempt, false); });
+  each_due(unlogged_, [&](Session& s, std::uint64_t attempt) {
+    if (expire(s, attempt, false)) overdue(s, attempt, told);
+  });
+  each_due(overdue_, [&](Session& s, std::uint64_t attempt) { overdue(s, attempt, told); });
   each_due(untold_, [&](Session& s, std::uint64_t attempt) { expire(s, attempt, true); });
   each_due(unchecked_, [&](Session& s, std::uint64_t serial) {
     Item* item = find_serial(s, serial);

@@ -3,6 +3,9 @@
 //   accept -> (flagged: look-up behind the barrier) -> checks -> ready -> produced, strictly in the order received per
 //   connection and conversation -> outcome from a router -> sendAck, result or nack
 //
+// A router tells no outcome of a record that made no event and was persisted before its conversation was loaded (R18). Once the
+// routers told everything beyond such an attempt it is treated as a resend: looked up, and made once more where it is not stored.
+//
 // A temporary nack takes everything behind it with it and raises the `turn` of that conversation. What remains of a nacked
 // item are its attempts in flight: an ack of any of them still answers.
 // Owner's thread only. Bound: limits.unacked_sends queued items a connection, twice that with those only in flight.
@@ -33,9 +36,12 @@ class Attempts {
   // The outcome of this session's own record. True where the answer that stands for the event or marker was really sent.
   bool on_outcome(Session& session, const link::Delivery& outcome);
   void on_logged(ConnectionId connection, std::uint64_t attempt, chat::Partition partition, std::expected<chat::Offset, eventlog::Error> offset);
-  void on_tick();
+  // `told`: of each partition, the offset below which the routers told everything (R21).
+  void on_tick(const std::vector<chat::Offset>& told);
 
  private:
+  static constexpr std::uint8_t kTries = 1;  // R8, R18: one more attempt, then a temporary nack
+
   struct Nack {
     chat::Code code;
     std::string message;
@@ -76,7 +82,8 @@ class Attempts {
   void on_mark(Session& session, const link::Delivery& outcome, bool& answered);
   bool in_flight(const Session& session, chat::Partition partition) const;  // not in the log yet, as far as is known
   void settle(Session& session);
-  void expire(Session& session, std::uint64_t attempt, bool logged_counts);
+  bool expire(Session& session, std::uint64_t attempt, bool logged_counts);  // true: it is logged, and waits on
+  void overdue(Session& session, std::uint64_t attempt, const std::vector<chat::Offset>& told);
 
   const Settings& settings_;
   Ports& ports_;
@@ -86,7 +93,7 @@ class Attempts {
   Rates& rates_;
   KnownUsers& users_;
   std::uint64_t serials_ = 0, looks_ = 0;
-  std::deque<Timer> unlogged_, untold_, unchecked_;  // constant delays: each in the order of its deadlines
+  std::deque<Timer> unlogged_, overdue_, untold_, unchecked_;  // constant delays: each in the order of its deadlines
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

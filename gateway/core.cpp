@@ -172,7 +172,7 @@ class Core::Impl {
   void on_tick() {
     for (RouterId router : routers_.tick()) on_link_closed(router);
     reads_.on_tick();
-    attempts_.on_tick();
+    attempts_.on_tick(progress_.at());
     rates_.on_tick();
     reading_.on_tick();
     if (progress_.gaps(sessions_.now())) resumes_.ask_everyone("gap");

@@ -13,7 +13,6 @@ using State = Item::State;
 namespace {
 
 constexpr std::uint32_t kRetryMs = 1'000;
-constexpr std::uint8_t kStaleTries = 1;  // R8: one more attempt, then a temporary nack
 
 }  // namespace
 
@@ -114,7 +113,7 @@ void Attempts::stale(Session& session, Item* item, const chat::ConversationId& o
   const chat::ConversationId conversation = of;
   bool again = true;
   if (item->queued())
-    again = ++item->tries <= kStaleTries;
+    again = ++item->tries <= kTries;
   else
     remove(session, *item);  // the client was told to send it again
   Item* first = nullptr;

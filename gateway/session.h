@@ -31,7 +31,7 @@ struct Item {
   };
   struct Attempt {
     std::uint64_t number;
-    bool logged;
+    std::optional<chat::Offset> logged{};  // where, as soon as that is known
   };
 
   std::uint64_t serial = 0;  // names the item in callbacks
@@ -42,7 +42,7 @@ struct Item {
   bool paid = false;       // a rate token was taken
   bool admitted = false;   // all checks passed
   std::uint8_t check = 0;  // next step of the checks
-  std::uint8_t tries = 0;  // stale verdicts so far
+  std::uint8_t tries = 0;  // attempts that were stale (R8) or whose outcome nobody told (R18)
   std::uint64_t look = 0;  // the look-up that is under way for it; 0: none yet
   std::optional<chat::Offset> since;
   std::unique_ptr<Operation> operation;  // none while idle
@@ -57,7 +57,7 @@ struct MarkWait {
   std::uint64_t attempt;
   std::uint32_t req_id;
   chat::ConversationId conversation;
-  bool logged = false;
+  std::optional<chat::Offset> logged{};
 };
 
 struct Unanswered {

@@ -30,8 +30,8 @@ class Conversations {
 
   void admit(const chat::ConversationId& conversation, store::ColdLoad load);
 
-  // The outcome of the next record of a conversation held here. Nothing: nobody is told (the sender asks again by its own
-  // timeout), because what the record did is not known any more.
+  // The outcome of the next record of a conversation held here. Nothing: nobody is told, because what the record did is not known
+  // any more; the sender's gateway notices once everything beyond was told (R18).
   std::optional<Outcome> outcome(const chat::ConversationId& conversation, const chat::Record& record, chat::Offset offset, chat::TimeMs log_time);
 
   // R18: outcomes of records whose bodies were not kept: the events stored at offsets within [first, last].
