@@ -44,12 +44,21 @@ std::vector<chat::UserId> recipients(const chat::ConversationState& state, const
 
 void Conversations::admit(const chat::ConversationId& conversation, store::ColdLoad load) {
   recent_.push_front(conversation);
-  cached_.insert_or_assign(conversation, Held{.state = std::move(load.state),
-                                              .position = load.position,
-                                              .last_record = {},
-                                              .stored = std::move(load.events),
-                                              .stays = std::move(load.stays),
-                                              .used = recent_.begin()});
+  const auto [held, fresh] = cached_.insert_or_assign(conversation, Held{.state = std::move(load.state),
+                                                                         .position = load.position,
+                                                                         .last_record = {},
+                                                                         .stored = std::move(load.events),
+                                                                         .stays = std::move(load.stays),
+                                                                         .used = recent_.begin(),
+                                                                         .bytes = 0});
+  weigh(held->second);
+}
+
+void Conversations::weigh(Held& held) {
+  std::size_t bytes = sizeof held + chat::memory_of(held.state) + held.stays.size() * (sizeof held.stays[0] + sizeof(store::Stay));
+  for (const store::StoredEvent& event : held.stored) bytes += sizeof event + event.event.body.size();
+  bytes_ = bytes_ - held.bytes + bytes;
+  held.bytes = bytes;
 }
 
 std::optional<Outcome> Conversations::outcome(const chat::ConversationId& conversation, const chat::Record& record, chat::Offset offset,
@@ -60,6 +69,7 @@ std::optional<Outcome> Conversations::outcome(const chat::ConversationId& conver
   if (offset < held.position && chat::on(Rule::oc)) return below(held, record, offset);
   if (!held.stored.empty()) held.stored = {}, held.stays = {};
   Outcome out{chat::fold(held.state, record, offset, log_time), {}};
+  weigh(held);
   out.recipients = recipients(held.state, out.verdict);
   return out;
 }
@@ -101,14 +111,15 @@ std::vector<std::pair<chat::Offset, Outcome>> Conversations::stored(const chat::
   return outcomes;
 }
 
-std::size_t Conversations::evict(std::size_t keep, chat::Offset known) {
-  std::size_t excess = cached_.size() > keep ? cached_.size() - keep : 0, evicted = 0;
+std::size_t Conversations::evict(Room keep, chat::Offset known) {
+  std::size_t evicted = 0;
   // Those used longest ago are the likeliest to be persisted: a walk this long finds enough of them or there are few.
-  std::size_t steps = 2 * excess + 16;
-  for (auto it = recent_.end(); excess > evicted && it != recent_.begin() && steps-- > 0;) {
+  std::size_t steps = 256 + (cached_.size() > keep.conversations ? 2 * (cached_.size() - keep.conversations) : 0);
+  for (auto it = recent_.end(); (cached_.size() > keep.conversations || bytes_ > keep.bytes) && it != recent_.begin() && steps-- > 0;) {
     --it;
     auto held = cached_.find(*it);
     if (held->second.last_record >= known && chat::on(Rule::evict_known)) continue;
+    bytes_ -= held->second.bytes;
     cached_.erase(held);
     it = recent_.erase(it);
     ++evicted;

@@ -127,7 +127,8 @@ class Core::Impl {
       for (Partition partition : std::exchange(waiting_, {})) ports_.consumer.start(partition, intakes_.at(partition)->next());
     loads_.on_tick();
     home_.on_tick(at);
-    const std::size_t share = settings_.cached_conversations / std::max<std::size_t>(1, intakes_.size());
+    const std::size_t owned = std::max<std::size_t>(1, intakes_.size());
+    const Conversations::Room share{settings_.cached_conversations / owned, settings_.cache_bytes / owned};
     for (auto& [partition, intake] : intakes_) {
       intake->evict(share);
       if (auto commit = intake->progress().due(intake->upto(), at)) ports_.consumer.commit(partition, *commit);
@@ -162,6 +163,7 @@ class Core::Impl {
     s.parked_dropped = dropped_bodies_;
     for (const auto& [partition, intake] : intakes_) {
       s.conversations += intake->conversations().size();
+      s.cached_bytes += intake->conversations().bytes();
       s.parked += intake->parking().conversations();
       s.parked_bytes += intake->parking().bytes();
       s.parked_dropped += intake->parking().dropped();

@@ -30,9 +30,11 @@ using chat::Partition;
 using StreamId = chat::Number<struct StreamTag, std::uint64_t>;  // the shell's, never reused
 
 struct Settings {
-  std::uint32_t cached_conversations = 100'000;  // beyond: evict the longest unused whose records are persisted (R19)
-  std::uint32_t parked_bytes = 16 << 20;         // per partition (R18)
-  std::uint32_t intake_wait_ms = 3'000;          // R20: a fresh router waits this long for known gateways
+  // Beyond either: evict the longest unused whose records are persisted (R19).
+  std::uint32_t cached_conversations = 1'000'000;
+  std::uint64_t cache_bytes = 512u << 20;
+  std::uint32_t parked_bytes = 16 << 20;  // per partition (R18)
+  std::uint32_t intake_wait_ms = 3'000;   // R20: a fresh router waits this long for known gateways
   std::uint32_t sends_per_second = 20, send_burst = 40, devices = 16;
 };
 
@@ -82,6 +84,7 @@ class Core {
 
   struct Stats {
     std::size_t streams = 0, users = 0, registrations = 0, conversations = 0, parked = 0, parked_bytes = 0, partitions = 0, loads_waiting = 0;
+    std::uint64_t cached_bytes = 0;
     std::uint64_t records = 0, malformed = 0, deliveries = 0, evictions = 0, loads = 0, loads_refused = 0, loads_failed = 0, parked_dropped = 0;
     std::uint64_t behind = 0;  // records taken whose outcome is not sent yet (next offset - upto), over all partitions
   };

@@ -461,6 +461,24 @@ TEST(RouterCore, only_what_is_persisted_is_evicted) {
   EXPECT_EQ(bed.streams.deliveries(a).back().event().seq(), 2u);
 }
 
+TEST(RouterCore, memory_is_bounded_as_well_as_number) {
+  TestBed bed({.cache_bytes = 20'000, .intake_wait_ms = 0});
+  bed.own();
+  for (std::uint8_t c = 1; c <= 2; ++c) {
+    bed.log.create(c, {1, 2});
+    for (int i = 0; i < 300; ++i) bed.log.send(c, 1);
+  }
+  bed.settle();
+  bed.tick(50);
+  EXPECT_EQ(bed.core->stats().conversations, 2u);  // nothing is persisted yet
+  EXPECT_GT(bed.core->stats().cached_bytes, 2 * 256 * sizeof(chat::Consumed));
+  bed.reader.position = bed.log.end();
+  bed.core->on_position(kP, bed.log.end());
+  bed.tick(50);
+  EXPECT_EQ(bed.core->stats().conversations, 1u);
+  EXPECT_LT(bed.core->stats().cached_bytes, 20'000u);
+}
+
 // A snapshot that was on its way while the floor rose above it tells nothing about PostgreSQL: read again, and nobody else is disturbed.
 TEST(RouterCore, a_snapshot_overtaken_by_the_floor_is_read_again) {
   TestBed bed({.cached_conversations = 1, .intake_wait_ms = 0});

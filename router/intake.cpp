@@ -87,7 +87,7 @@ Admission Intake::admit(const chat::ConversationId& conversation, store::ColdLoa
   return Admission::admitted;
 }
 
-void Intake::evict(std::size_t keep) {
+void Intake::evict(Conversations::Room keep) {
   std::size_t evicted = conversations_.evict(keep, known_);
   if (evicted == 0) return;
   floor_ = std::max(floor_, known_);

@@ -52,7 +52,7 @@ class Intake {
 
   // R19. Late and repeated news are lower than the newest: they change nothing.
   void known(Offset position) { known_ = std::max(known_, position); }
-  void evict(std::size_t keep);
+  void evict(Conversations::Room keep);
 
   // R20: everything from here on is sent on a stream that registered just now.
   Offset from() const { return std::max(next_, deliver_from_); }

@@ -21,6 +21,7 @@ RouterMetrics::RouterMetrics(runtime::Metrics& m)
       users_(m.gauge("parley_router_home_users", "Users that have their home here.")),
       registrations_(m.gauge("parley_router_registrations", "Users registered, counted once per gateway.")),
       conversations_(m.gauge("parley_router_conversations", "Conversations held in memory.")),
+      cached_bytes_(m.gauge("parley_router_cached_bytes", "About what the conversations held take in memory.")),
       parked_(m.gauge("parley_router_parked_conversations", "Conversations whose records wait for a cold load.")),
       parked_bytes_(m.gauge("parley_router_parked_bytes", "Bytes of records that wait for a cold load.")),
       partitions_(m.gauge("parley_router_partitions", "Partitions owned.")),
@@ -51,6 +52,7 @@ void RouterMetrics::sample(const Core::Stats& core, const LinkServer::Stats& lin
   users_.set(static_cast<double>(core.users));
   registrations_.set(static_cast<double>(core.registrations));
   conversations_.set(static_cast<double>(core.conversations));
+  cached_bytes_.set(static_cast<double>(core.cached_bytes));
   parked_.set(static_cast<double>(core.parked));
   parked_bytes_.set(static_cast<double>(core.parked_bytes));
   partitions_.set(static_cast<double>(core.partitions));

@@ -30,7 +30,8 @@ class RouterMetrics {
 
   Grown records_, malformed_, deliveries_, evictions_, loads_done_, loads_refused_, loads_failed_, dropped_, opened_, overflowed_, silent_, shed_, messages_,
       bytes_;
-  runtime::Gauge streams_, users_, registrations_, conversations_, parked_, parked_bytes_, partitions_, stopped_, behind_, loading_, ring_members_;
+  runtime::Gauge streams_, users_, registrations_, conversations_, cached_bytes_, parked_, parked_bytes_, partitions_, stopped_, behind_, loading_,
+      ring_members_;
   runtime::Counter takeovers_;
   runtime::Histogram fold_, dispatch_;
 };

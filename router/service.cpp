@@ -42,7 +42,9 @@ void declare_peers(runtime::Config& config, ServiceSettings& s) {
 
 void declare(runtime::Config& config, ServiceSettings& s) {
   config.number("router.intake_wait_ms", s.core.intake_wait_ms, 0, 60'000, "How long a router that just started waits for gateways to register.");
-  config.number("router.cached_conversations", s.core.cached_conversations, 1'000, 100'000'000, "Conversations held in memory.");
+  config.number("router.cached_conversations", s.core.cached_conversations, 1'000, 100'000'000, "Conversations held in memory, at most.");
+  config.number("router.cache_bytes", s.core.cache_bytes, 1 << 20, 1ull << 40,
+                "Memory for conversations held, all partitions together; one with 256 messages takes 15 KB, 10,000 members another 1 MB.");
   config.number("router.parked_bytes", s.core.parked_bytes, 1 << 16, 1u << 30, "Records that wait for a cold load, bytes per partition.");
   config.number("router.down_bytes", s.link.down_bytes, 1 << 16, 1u << 30, "What waits for one gateway before its stream is broken.");
   config.number("router.silence_ms", s.link.silence_ms, 1'500, 60'000, "A gateway that said nothing for this long is cut off.");
