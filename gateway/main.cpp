@@ -32,7 +32,8 @@ int main(int argc, char** argv) {
   eventlog::kafka::declare(config, kafka);
   store::postgres::declare(config, postgres);
   if (auto exit = config.start(argc, argv)) return *exit;
-  runtime::start_log(process, "gateway");
+  runtime::start_process(process, "gateway");
+  gateway::fit_connections(settings, threads, runtime::descriptor_limit());
   kafka.client_id = process.instance;
 
   runtime::SystemClock clock;

@@ -2,6 +2,7 @@
 
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <chrono>
 #include <cstdlib>
@@ -19,7 +20,8 @@ namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(50);
 constexpr std::uint64_t kMetricsMs = 1'000;
-constexpr std::uint64_t kAfterDeadlineMs = 5'000;  // for the last closes and the log's last answers
+constexpr std::uint64_t kReservedDescriptors = 128, kThreadDescriptors = 64;  // listener, PostgreSQL, log, routers, admin port
+constexpr std::uint64_t kAfterDeadlineMs = 5'000;                             // for the last closes and the log's last answers
 
 std::uint64_t random_number() {
   std::random_device device;
@@ -66,7 +68,8 @@ void declare(runtime::Config& config, ServiceSettings& s) {
   config.number("gateway.buffered_frames_bytes", s.core.buffered_frames_bytes, 4'096, 1u << 30,
                 "Live frames held while a session resumes; beyond: slowConsumer.");
   config.number("gateway.outbox_bytes", s.server.outbox_bytes, 4'096, 1u << 30, "What waits to be sent on one connection; beyond: slowConsumer.");
-  config.number("gateway.max_connections", s.server.max_connections, 0, 10'000'000, "Connections at a time, each thread; 0: no limit.");
+  config.number("gateway.max_connections", s.server.max_connections, 0, 10'000'000,
+                "Connections at a time, each thread; lowered to what file descriptors allow; 0: as many as they allow.");
   config.number("gateway.max_connections_per_ip", s.server.max_connections_per_ip, 0, 10'000'000,
                 "Connections of one address at a time, each thread; 0: no limit.");
   config.number("gateway.connects_per_minute", s.server.connect_rate.per_minute, 0, 10'000'000, "WebSockets one address may open, each thread; 0: no limit.");
@@ -94,6 +97,21 @@ void declare(runtime::Config& config, ServiceSettings& s) {
   config.number("auth.hash_waiting", s.passwords.waiting, 1, 100'000, "Passwords waiting to be hashed; beyond: 503.");
   config.number("auth.argon2_memory_kib", s.passwords.memory_kib, 64, 4 << 20, "Memory of argon2id for one password.");
   config.number("auth.argon2_passes", s.passwords.passes, 1, 100, "Passes of argon2id over that memory.");
+}
+
+void fit_connections(ServiceSettings& settings, std::uint32_t threads, std::uint64_t descriptors) {
+  const auto reserve = std::min(kReservedDescriptors + threads * kThreadDescriptors, descriptors / 2);
+  const auto most = std::max<std::uint64_t>(1, (descriptors - reserve) / threads);
+  auto& wanted = settings.server.max_connections;
+  if (wanted != 0 && wanted <= most) return;
+  if (wanted != 0) {
+    log::warn("gateway.max_connections", {{"wanted", wanted},
+                                          {"threads", threads},
+                                          {"lowered_to", most},
+                                          {"cause", "this process may have " + std::to_string(descriptors) + " file descriptors"},
+                                          {"remedy", "raise its hard limit (ulimit -Hn, LimitNOFILE=) or lower gateway.max_connections"}});
+  }
+  wanted = static_cast<std::uint32_t>(std::min<std::uint64_t>(most, std::numeric_limits<std::uint32_t>::max()));
 }
 
 class Service::TimedProducer final : public eventlog::Producer {

@@ -47,6 +47,8 @@ struct ServiceSettings {
 void declare(runtime::Config& config, ServiceSettings& settings);
 // gateway.*: where the routers are, which the small profile does not ask.
 void declare_routers(runtime::Config& config, ServiceSettings& settings);
+// Lowers max_connections to what `descriptors` allow, over all threads, and warns: a process without a descriptor left cannot even reach its database.
+void fit_connections(ServiceSettings& settings, std::uint32_t threads, std::uint64_t descriptors);
 
 class Service {
  public:

@@ -71,7 +71,7 @@ int run(int argc, char** argv) {
   if (const auto exit = config.start(argc, argv)) return *exit;
 
   runtime::Lifecycle lifecycle;
-  start_log(process, "persister");
+  start_process(process, "persister");
   const runtime::SystemClock clock;
   runtime::Metrics metrics("persister", process.instance);
   runtime::Health health(clock);

@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
   router::declare_peers(config, settings);
   router::declare(config, settings);
   if (auto exit = config.start(argc, argv)) return *exit;
-  runtime::start_log(process, "router");
+  runtime::start_process(process, "router");
   router::apply(limits, settings);
   kafka.client_id = process.instance;
 

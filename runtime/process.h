@@ -1,4 +1,4 @@
-// What every main() shares: the settings of a process as such, and the start of its log.
+// What every main() shares: the settings of a process as such, the start of its log, and how many files it may open.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,11 @@ struct ProcessSettings {
 // log.level, process.instance, admin.host, admin.port
 void declare(Config& config, ProcessSettings& settings);
 
-// Fills `instance` if empty and configures the log. Call after Config::start.
-void start_log(ProcessSettings& settings, std::string_view role);
+// Fills `instance` if empty, configures the log, and raises the soft limit of file descriptors (1,024 almost everywhere) to the hard one.
+// Call after Config::start.
+void start_process(ProcessSettings& settings, std::string_view role);
+
+// File descriptors this process may have.
+std::uint64_t descriptor_limit();
 
 }  // namespace parley::runtime

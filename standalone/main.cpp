@@ -36,7 +36,8 @@ int main(int argc, char** argv) {
   store::postgres::declare(config, postgres);
   eventlog::postgres::declare(config, log);
   if (auto exit = config.start(argc, argv)) return *exit;
-  runtime::start_log(process, "standalone");
+  runtime::start_process(process, "standalone");
+  gateway::fit_connections(gateway, threads, runtime::descriptor_limit());
   // The one router, reached in-process; the name only has to be the same everywhere.
   const std::string router_name = "standalone:1";
   gateway.routers = router_name;
