@@ -25,7 +25,7 @@
 #include "gateway/encoding.h"
 #include "gateway/http/message.h"
 #include "gateway/http/parser.h"
-#include "gateway/ip_limits.h"
+#include "gateway/keyed_buckets.h"
 #include "gateway/outbox.h"
 #include "gateway/socket.h"
 #include "runtime/clock.h"
@@ -35,13 +35,13 @@ namespace parley::gateway {
 
 struct ServerSettings {
   std::string host = "127.0.0.1";
-  std::uint16_t port = 8080;                 // 0: any free one
-  std::uint32_t max_connections = 100'000;   // per shard; 0: off
-  std::uint32_t max_connections_per_ip = 0;  // per shard; 0: off
-  Rate connect_rate = {};                    // WebSocket handshakes per address
-  std::uint32_t http_timeout_ms = 10'000;    // for a request to arrive whole, and for the next to begin
-  std::uint32_t answer_timeout_ms = 30'000;  // for a handler to answer
-  std::uint32_t close_timeout_ms = 3'000;    // for a closing peer to go away
+  std::uint16_t port = 8080;                              // 0: any free one
+  std::uint32_t max_connections = 100'000;                // per shard; 0: off
+  std::uint32_t max_connections_per_ip = 1'000;           // per shard; 0: off
+  Rate connect_rate = {.per_minute = 600, .burst = 600};  // WebSocket handshakes per address
+  std::uint32_t http_timeout_ms = 10'000;                 // for a request to arrive whole, and for the next to begin
+  std::uint32_t answer_timeout_ms = 30'000;               // for a handler to answer
+  std::uint32_t close_timeout_ms = 3'000;                 // for a closing peer to go away
   std::uint32_t max_body_bytes = 256 * 1024;
   std::uint32_t outbox_bytes = 1 << 20;
   std::uint32_t frame_bytes = 64 * 1024;
@@ -138,7 +138,7 @@ class Server final : public Sockets {
   std::vector<std::uint32_t> free_;
   std::size_t open_ = 0, websockets_ = 0;
   std::unordered_map<std::string, std::uint32_t> per_ip_;
-  IpBuckets connects_;
+  KeyedBuckets connects_;
 
   std::vector<char> read_buffer_;
   std::vector<ConnectionId> marked_;

@@ -93,6 +93,9 @@ void declare(runtime::Config& config, ServiceSettings& s) {
   config.number("auth.registers_burst", s.rest.register_rate.burst, 0, 1'000'000, "How many of them at once.");
   config.number("auth.logins_per_minute", s.rest.login_rate.per_minute, 0, 1'000'000, "Logins and refreshes of one address, each thread; 0: no limit.");
   config.number("auth.logins_burst", s.rest.login_rate.burst, 0, 1'000'000, "How many of them at once.");
+  config.number("auth.login_failures_per_minute", s.rest.failure_rate.per_minute, 0, 1'000'000,
+                "Wrong passwords for one username, each thread; beyond, nobody logs in by that name for a moment; 0: no limit.");
+  config.number("auth.login_failures_burst", s.rest.failure_rate.burst, 0, 1'000'000, "How many of them at once.");
   config.number("auth.hash_threads", s.passwords.threads, 1, 64, "Threads that hash passwords, for each thread that serves.");
   config.number("auth.hash_waiting", s.passwords.waiting, 1, 100'000, "Passwords waiting to be hashed; beyond: 503.");
   config.number("auth.argon2_memory_kib", s.passwords.memory_kib, 64, 4 << 20, "Memory of argon2id for one password.");

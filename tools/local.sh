@@ -132,6 +132,7 @@ auth:
 gateway:
   port: $(port_of "$process")
   connects_per_minute: 0  # everybody here has one address
+  max_connections_per_ip: 0
 YAML
       ;;
   esac

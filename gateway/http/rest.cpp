@@ -63,7 +63,12 @@ bool Rest::match(std::string_view pattern, std::string_view path, std::vector<st
 }
 
 Rest::Rest(RestSettings settings, Ports ports, std::uint64_t seed)
-    : settings_(std::move(settings)), ports_(ports), ids_(seed), registers_(settings_.register_rate), logins_(settings_.login_rate) {}
+    : settings_(std::move(settings)),
+      ports_(ports),
+      ids_(seed),
+      registers_(settings_.register_rate),
+      logins_(settings_.login_rate),
+      failures_(settings_.failure_rate) {}
 
 void Rest::start(Core& core, BarrierReads& reads, std::uint32_t partitions) {
   core_ = &core;
@@ -196,7 +201,7 @@ bool Rest::read_number(const CallPtr& call, std::string_view name, std::uint64_t
   return false;
 }
 
-bool Rest::within_rate(const CallPtr& call, IpBuckets& buckets) {
+bool Rest::within_rate(const CallPtr& call, KeyedBuckets& buckets) {
   auto wait_ms = buckets.take(call->request.address, ports_.clock.steady());
   if (wait_ms == 0) return true;
   refuse(call, Code::rate_limited, "too many requests from this address", wait_ms);

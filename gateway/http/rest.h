@@ -3,7 +3,7 @@
 //
 // Everything that touches a conversation goes through Core::request, so that a socket and REST cannot differ; reads that Core
 // has no frame for are behind the same kind of barrier (R14). One shard's thread. Bounds: the server's body limit, one request
-// at a time per connection, the password queue, token buckets per address.
+// at a time per connection, the password queue, token buckets per address and username.
 #pragma once
 
 #include <list>
@@ -17,8 +17,8 @@
 #include "gateway/core.h"
 #include "gateway/http/message.h"
 #include "gateway/http/problem.h"
-#include "gateway/ip_limits.h"
 #include "gateway/json.h"
+#include "gateway/keyed_buckets.h"
 #include "gateway/passwords.h"
 #include "gateway/tokens.h"
 #include "parley/rest/v1/rest.pb.h"
@@ -28,7 +28,9 @@ namespace parley::gateway::http {
 struct RestSettings {
   std::uint32_t access_token_ms = 15 * 60 * 1000;
   std::uint64_t refresh_token_ms = 30ull * 24 * 3600 * 1000;
-  Rate register_rate = {}, login_rate = {};  // per address
+  // Per address. A whole office may have one, and everybody there refreshes once in access_token_ms.
+  Rate register_rate = {.per_minute = 10, .burst = 20}, login_rate = {.per_minute = 120, .burst = 120};
+  Rate failure_rate = {.per_minute = 10, .burst = 20};  // wrong passwords per username, wherever they come from
   std::vector<std::string> allowed_origins = {};
 };
 
@@ -82,7 +84,7 @@ class Rest {
   // False where the body was not this message; the answer is then given.
   bool read_body(const CallPtr& call, google::protobuf::Message& out);
   static bool read_number(const CallPtr& call, std::string_view name, std::uint64_t max, std::uint64_t& out);
-  bool within_rate(const CallPtr& call, IpBuckets& buckets);
+  bool within_rate(const CallPtr& call, KeyedBuckets& buckets);
   // opId or clientMsgId: as given, else from Idempotency-Key (then `resend` is set), else a new one.
   void fill_id(const CallPtr& call, std::string& id, bool& resend);
   using Done = std::move_only_function<void(const client::Frame&)>;
@@ -132,7 +134,7 @@ class Rest {
   json::Reader reader_;
   json::Writer writer_;
   chat::IdGenerator ids_;
-  IpBuckets registers_, logins_;
+  KeyedBuckets registers_, logins_, failures_;
 
   // Logins found open less than a second ago (D13 allows a second), oldest last.
   static constexpr std::size_t kRemembered = 10'000;

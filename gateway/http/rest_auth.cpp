@@ -71,16 +71,25 @@ void Rest::log_in(CallPtr call) {
   if (!valid_device(body.device_id())) return refuse(call, Code::invalid, "deviceId: 1-64 of A-Z a-z 0-9 . _ -");
   if (characters(body.password()) > kMostPassword) return refuse(call, Code::unauthenticated, "wrong username or password");
   auto username = normal_username(body.username());
-  auto check = [this, call, password = body.password(), device = body.device_id()](store::Result<std::optional<store::Credentials>> found) mutable {
-    if (!found) return refuse(call, found.error());
+  // Taken before the password is looked at, or many guesses at once would all be checked. For names that nobody has, too: they cannot be told apart.
+  if (auto wait_ms = username.empty() ? 0 : failures_.take(username, ports_.clock.steady()))
+    return refuse(call, Code::rate_limited, "too many wrong passwords for this username", wait_ms);
+  auto check = [this, call, username, password = body.password(), device = body.device_id()](store::Result<std::optional<store::Credentials>> found) mutable {
+    if (!found) {
+      failures_.give_back(username);
+      return refuse(call, found.error());
+    }
     // Nobody's password takes as long to check as a wrong one: usernames cannot be told by the clock.
     auto hash = *found ? (*found)->password_hash : std::string();
     auto user = *found ? (*found)->user : store::User{};
-    bool queued = ports_.passwords.verify(std::move(password), std::move(hash), [this, call, user, device = std::move(device)](bool right) mutable {
+    bool queued = ports_.passwords.verify(std::move(password), std::move(hash), [this, call, user, username, device = std::move(device)](bool right) mutable {
       if (!right) return refuse(call, Code::unauthenticated, "wrong username or password");
+      failures_.give_back(username);
       open_login(call, user, std::move(device), 200);
     });
-    if (!queued) refuse(call, Code::unavailable, "too many logins at once", kBusyRetryMs);
+    if (queued) return;
+    failures_.give_back(username);
+    refuse(call, Code::unavailable, "too many logins at once", kBusyRetryMs);
   };
   if (username.empty()) return check(std::optional<store::Credentials>{});
   ports_.accounts.credentials(username, std::move(check));

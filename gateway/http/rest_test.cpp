@@ -185,6 +185,24 @@ TEST_F(RestTest, RatesPerAddress) {
   EXPECT_GE(std::stoi(limited.header("Retry-After")), 50);
 }
 
+TEST_F(RestTest, WrongPasswordsPerUsername) {
+  make({.failure_rate = {.per_minute = 1, .burst = 2}});
+  ASSERT_EQ(ask("POST", "/v1/auth/register", kAnn).http.status, 201u);
+  auto log_in = [this](const std::string& name, const std::string& password) {
+    return ask("POST", "/v1/auth/login", R"({"username":")" + name + R"(","password":")" + password + R"("})");
+  };
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(log_in("ann.b", "correct horse").http.status, 200u) << "right ones cost nothing";
+  expect_problem(log_in("Ann.B", "wrong horse"), 401, "unauthenticated");
+  expect_problem(log_in("ann.b", "wrong horse"), 401, "unauthenticated");
+  auto limited = log_in("ANN.b", "correct horse");
+  expect_problem(limited, 429, "rateLimited");
+  EXPECT_GE(std::stoi(limited.header("Retry-After")), 50);
+  for (int i = 0; i < 2; ++i) expect_problem(log_in("nobody", "wrong horse"), 401, "unauthenticated");
+  expect_problem(log_in("nobody", "wrong horse"), 429, "rateLimited");
+  pass(60'000);
+  EXPECT_EQ(log_in("ann.b", "correct horse").http.status, 200u);
+}
+
 TEST_F(RestTest, Users) {
   EXPECT_EQ(ask("PATCH", "/v1/users/me", R"({"displayName":"Robert'); drop table users;--"})", token(1)).at("/displayName"), "Robert'); drop table users;--");
   EXPECT_EQ(ask("GET", "/v1/users/" + text(user(1)), "", token(2)).at("/displayName"), "Robert'); drop table users;--");

@@ -86,7 +86,8 @@ class Cluster:
             settings |= {"gateway.host": "127.0.0.1", "gateway.port": self.gateway_ports[index], "auth.jwt_secret": self.jwt_secret,
                          "gateway.drain_window_ms": 500, "gateway.drain_deadline_ms": 10_000}
             # Everybody comes from one address here, and passwords are not what is tested.
-            settings |= dict.fromkeys(("gateway.connects_per_minute", "gateway.max_connections_per_ip", "auth.registers_per_minute", "auth.logins_per_minute"), 0)
+            settings |= dict.fromkeys(("gateway.connects_per_minute", "gateway.max_connections_per_ip", "auth.registers_per_minute", "auth.logins_per_minute",
+                                       "auth.login_failures_per_minute"), 0)
             settings |= {"auth.argon2_memory_kib": 64, "auth.argon2_passes": 1}
         routers = ",".join(f"127.0.0.1:{port}" for port in self.router_ports)
         if role == "gateway":

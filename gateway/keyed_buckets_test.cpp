@@ -1,4 +1,4 @@
-#include "gateway/ip_limits.h"
+#include "gateway/keyed_buckets.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@ namespace {
 
 using chat::TimeMs;
 
-TEST(IpBuckets, BurstThenRate) {
-  IpBuckets buckets({.per_minute = 60, .burst = 3});
+TEST(KeyedBuckets, BurstThenRate) {
+  KeyedBuckets buckets({.per_minute = 60, .burst = 3});
   for (int i = 0; i < 3; ++i) EXPECT_EQ(buckets.take("a", TimeMs{1000}), 0u);
   EXPECT_EQ(buckets.take("a", TimeMs{1000}), 1000u);
   EXPECT_EQ(buckets.take("b", TimeMs{1000}), 0u);  // another address
@@ -19,17 +19,30 @@ TEST(IpBuckets, BurstThenRate) {
   EXPECT_GT(buckets.take("a", TimeMs{1'000'000}), 0u);
 }
 
-TEST(IpBuckets, OffMeansOff) {
-  IpBuckets buckets({});
+TEST(KeyedBuckets, WhatIsGivenBackCountsNot) {
+  KeyedBuckets buckets({.per_minute = 1, .burst = 1});
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(buckets.take("a", TimeMs{0}), 0u);
+    buckets.give_back("a");
+  }
+  buckets.give_back("a");
+  buckets.give_back("nobody");
+  EXPECT_EQ(buckets.take("a", TimeMs{1}), 0u);
+  EXPECT_GT(buckets.take("a", TimeMs{1}), 0u) << "never more than the burst";
+  EXPECT_EQ(buckets.size(), 1u);
+}
+
+TEST(KeyedBuckets, OffMeansOff) {
+  KeyedBuckets buckets({});
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(buckets.take("a", TimeMs{0}), 0u);
   EXPECT_EQ(buckets.size(), 0u);
 }
 
-TEST(IpBuckets, Bounded) {
-  IpBuckets buckets({.per_minute = 1, .burst = 1});
+TEST(KeyedBuckets, Bounded) {
+  KeyedBuckets buckets({.per_minute = 1, .burst = 1});
   EXPECT_EQ(buckets.take("first", TimeMs{0}), 0u);
-  for (std::size_t i = 0; i < IpBuckets::kAddresses; ++i) EXPECT_EQ(buckets.take(std::to_string(i), TimeMs{0}), 0u);
-  EXPECT_EQ(buckets.size(), IpBuckets::kAddresses);
+  for (std::size_t i = 0; i < KeyedBuckets::kKeys; ++i) EXPECT_EQ(buckets.take(std::to_string(i), TimeMs{0}), 0u);
+  EXPECT_EQ(buckets.size(), KeyedBuckets::kKeys);
   EXPECT_EQ(buckets.take("first", TimeMs{0}), 0u);  // forgotten, as the longest unused
   EXPECT_GT(buckets.take("5", TimeMs{0}), 0u);
 }
