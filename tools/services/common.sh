@@ -12,6 +12,19 @@ port_answers() {
   (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
+# free_port: below the range the kernel hands out to clients; the broker takes two in a row.
+free_port() {
+  local port
+  for _ in {1..50}; do
+    port=$((20000 + (RANDOM % 6000) * 2))
+    if ! port_answers "$port" && ! port_answers $((port + 1)); then
+      printf '%s\n' "$port"
+      return
+    fi
+  done
+  fail "no free port found between 20000 and 32000" "end what listens there"
+}
+
 # require_free_port PORT PURPOSE
 require_free_port() {
   port_answers "$1" || return 0
