@@ -57,10 +57,8 @@ int main(int argc, char** argv) {
     }
     runtime::Admin admin(process.admin, metrics, health, config.json(), [&lifecycle] { lifecycle.stop(); });
     for (auto& shard : shards) shard->start();
-    for (auto& shard : shards) {
-      auto limit = std::chrono::milliseconds(settings.drain_deadline_ms + 10'000);
-      lifecycle.step("drain " + shard->name(), limit, [&shard](auto done) { shard->drain(std::move(done)); });
-    }
+    auto limit = std::chrono::milliseconds(settings.drain_deadline_ms + 10'000);
+    lifecycle.step("drain", limit, [&shards](auto done) { gateway::drain(shards, std::move(done)); });
     auto code = lifecycle.wait();
     for (auto& shard : shards) shard->stop();
     return code;

@@ -232,18 +232,19 @@ void Service::tick_metrics() {
   stats.reads_waiting += reads_.waiting();
   counted_ = stats;
   auto check = "routers " + name_;
-  if (drained_) {
+  if (draining_) {
     ports_.health.not_ready(check, "draining");
   } else if (stats.links == 0) {
     ports_.health.not_ready(check, "no stream to any router");
   } else {
     ports_.health.ready(check);
   }
-  ports_.health.beat(name_);
+  if (!draining_ || drained_) ports_.health.beat(name_);
 }
 
 void Service::drain(std::function<void()> done) {
   log::info("gateway.drain", {{"shard", name_}, {"connections", server_.connections()}, {"window_ms", settings_.drain_window_ms}});
+  draining_ = true;
   drained_ = std::move(done);
   ports_.health.not_ready("routers " + name_, "draining");
   server_.stop_accepting();

@@ -103,7 +103,8 @@ class Service {
   Core::Stats counted_;  // what this shard last added to the gauges
   boost::asio::steady_timer ticker_;
   std::uint64_t next_metrics_ms_ = 0;
-  std::function<void()> drained_;  // while draining
+  bool draining_ = false;          // for good
+  std::function<void()> drained_;  // until it is
   std::uint64_t give_up_ms_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "gateway/test_bed.h"
+
 namespace parley::gateway {
 namespace {
 
@@ -18,6 +20,44 @@ TEST(FitConnections, LeavesDescriptorsForEverythingElse) {
   EXPECT_EQ(fitted(100'000, 4, 4'096), 928u) << "all threads together";
   EXPECT_EQ(fitted(0, 1, 4'096), 3'904u) << "no limit: as many as there are";
   EXPECT_EQ(fitted(100, 1, 64), 32u) << "half, where there are hardly any";
+}
+
+class ServiceTest : public TestBed {};
+
+TEST_F(ServiceTest, WhatHasDrainedDoesNotTurnReadyAgain) {
+  boost::asio::io_context io{1};
+  runtime::Metrics metrics("gateway", "test");
+  runtime::Health health(clock);
+  ServiceSettings settings;
+  settings.server.port = 0;
+  settings.routers = "127.0.0.1:1";  // nobody
+  settings.jwt_secret = std::string(32, 'x');
+  Service service(settings, {.io = io, .clock = clock, .log = log, .reader = *reader, .accounts = *accounts, .metrics = metrics, .health = health}, "g.0",
+                  eventlog::Topic{"topic", kPartitions}, std::vector<chat::Offset>(kPartitions));
+  service.start();
+  auto reason = [&] {
+    auto unready = health.unready();
+    return unready.size() == 1 ? unready[0].reason : std::to_string(unready.size()) + " reasons";
+  };
+  auto until = [&](const std::function<bool()>& there) {
+    auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (!there() && std::chrono::steady_clock::now() < limit) {
+      io.run_one_for(std::chrono::milliseconds(100));
+      clock.at += 50;
+      broker.step();
+    }
+    return there();
+  };
+  EXPECT_TRUE(until([&] { return reason() == "no stream to any router"; })) << reason();
+  bool drained = false;
+  service.drain([&] { drained = true; });
+  EXPECT_EQ(reason(), "draining");
+  EXPECT_TRUE(until([&] { return drained; }));
+  const auto a_second_later = clock.at + 2'000;
+  until([&] { return clock.at > a_second_later; });
+  EXPECT_EQ(reason(), "draining");
+  clock.at += 60'000;
+  EXPECT_TRUE(health.hanging().empty()) << "its loop may end now";
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "gateway/shard.h"
 
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 
@@ -92,6 +93,7 @@ void Shard::ask_ends(eventlog::Topic topic) {
 }
 
 void Shard::serve(eventlog::Topic topic, std::vector<chat::Offset> ends) {
+  if (draining_) return;
   parts_.health.ready("log " + name());
   try {
     service_ = std::make_unique<Service>(parts_.settings,
@@ -113,9 +115,20 @@ void Shard::serve(eventlog::Topic topic, std::vector<chat::Offset> ends) {
 
 void Shard::drain(std::function<void()> done) {
   boost::asio::post(io_, [this, done = std::move(done)]() mutable {
+    draining_ = true;
     if (!service_) return done();
     service_->drain(std::move(done));
   });
+}
+
+void drain(const std::vector<std::unique_ptr<Shard>>& shards, std::function<void()> done) {
+  if (shards.empty()) return done();
+  auto left = std::make_shared<std::atomic<std::size_t>>(shards.size());
+  for (auto& shard : shards) {
+    shard->drain([left, done] {
+      if (--*left == 0) done();
+    });
+  }
 }
 
 }  // namespace parley::gateway

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "eventlog/opening.h"
 #include "gateway/service.h"
@@ -31,7 +32,7 @@ class Shard {
     runtime::Metrics& metrics;
     runtime::Health& health;
     const TlsContext* tls;
-    LinkClient::Connect connect = {};  // small profile: the in-process channel
+    LinkClient::Connect connect = {};           // small profile: the in-process channel
     std::function<void(int exit_code)> failed;  // any thread
   };
 
@@ -57,10 +58,14 @@ class Shard {
   std::unique_ptr<eventlog::Log> log_;
   std::unique_ptr<eventlog::Opening> opening_;
   std::unique_ptr<Service> service_;
+  bool draining_ = false;  // nothing is begun any more
   std::thread thread_, schema_thread_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
 };
+
+// All at once: one deadline for the process, and no shard of it left for clients to hop onto. Any thread, while nobody changes the vector.
+void drain(const std::vector<std::unique_ptr<Shard>>& shards, std::function<void()> done);
 
 }  // namespace parley::gateway

@@ -87,10 +87,8 @@ int main(int argc, char** argv) {
                                                .failed = [&](int exit_code) { lifecycle.stop(exit_code); }});
   runtime::Admin admin(process.admin, metrics, health, config.json(), [&] { lifecycle.stop(); });
 
-  for (std::uint32_t i = 0; i < threads; ++i) {
-    lifecycle.step("drain gateway " + std::to_string(i), std::chrono::milliseconds(gateway.drain_deadline_ms) + 10s,
-                   [&, i](auto done) { backbone->post([&, i, done] { i < shards.size() ? shards[i]->drain(done) : done(); }); });
-  }
+  lifecycle.step("drain the gateway", std::chrono::milliseconds(gateway.drain_deadline_ms) + 10s,
+                 [&](auto done) { backbone->post([&, done] { gateway::drain(shards, done); }); });
   lifecycle.step("finish the batch", 20s, [&](auto done) { backbone->stop_persister(done); });
   lifecycle.step("end the router", 10s, [&](auto done) { backbone->stop_router(done); });
   int exit_code = lifecycle.wait();
