@@ -63,7 +63,7 @@ int main(int argc, char** argv) {
     for (auto& shard : shards) shard->stop();
     return code;
   } catch (const std::exception& error) {
-    runtime::log::error("gateway.start", {{"error", error.what()}});
+    runtime::log::error("gateway.cannot_start", {{"error", error.what()}});
     return 1;
   }
 }

@@ -63,7 +63,9 @@ Server::Server(asio::io_context& io, ServerSettings settings, const TlsContext* 
   if (::setsockopt(acceptor_.native_handle(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
     throw boost::system::system_error(errno, boost::system::system_category(), "SO_REUSEPORT");
   }
-  acceptor_.bind(endpoint);
+  boost::system::error_code error;
+  acceptor_.bind(endpoint, error);
+  if (error) throw boost::system::system_error(error, "gateway.port " + std::to_string(endpoint.port()) + " of " + endpoint.address().to_string());
   acceptor_.listen(4096);
   port_ = acceptor_.local_endpoint().port();
 }

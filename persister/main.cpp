@@ -116,4 +116,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace parley::persister
 
-int main(int argc, char** argv) { return parley::persister::run(argc, argv); }
+int main(int argc, char** argv) try { return parley::persister::run(argc, argv); } catch (const std::exception& fault) {  // a port that is taken
+  parley::runtime::log::error("persister.cannot_start", {{"error", fault.what()}});
+  return 1;
+}

@@ -15,7 +15,7 @@
 #include "runtime/process.h"
 #include "store/postgres/client.h"
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   using namespace parley;
   using namespace std::chrono_literals;
 
@@ -68,4 +68,7 @@ int main(int argc, char** argv) {
   io.stop();
   thread.join();
   return exit_code;
+} catch (const std::exception& fault) {  // a file that cannot be read, a port that is taken
+  parley::runtime::log::error("router.cannot_start", {{"error", fault.what()}});
+  return 1;
 }

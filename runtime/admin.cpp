@@ -47,7 +47,9 @@ class Admin::Server {
     tcp::endpoint endpoint(asio::ip::make_address(settings.host), settings.port);
     acceptor_.open(endpoint.protocol());
     acceptor_.set_option(tcp::acceptor::reuse_address(true));
-    acceptor_.bind(endpoint);
+    boost::system::error_code error;
+    acceptor_.bind(endpoint, error);
+    if (error) throw boost::system::system_error(error, "admin.port " + std::to_string(endpoint.port()) + " of " + endpoint.address().to_string());
     acceptor_.listen();
     port_ = acceptor_.local_endpoint().port();
     spawn(accept());

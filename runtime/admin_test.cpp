@@ -97,5 +97,18 @@ TEST_F(AdminTest, ABusyPortIsAnErrorAtOnce) {
   EXPECT_THROW(Admin(settings, metrics, health, "{}"), boost::system::system_error);
 }
 
+TEST(AdminStart, APortThatIsTakenIsNamed) {
+  SystemClock clock;
+  Metrics metrics("test", "t");
+  Health health(clock);
+  const Admin first({}, metrics, health, "{}", [] {});
+  try {
+    const Admin second({.host = "127.0.0.1", .port = first.port()}, metrics, health, "{}", [] {});
+    ADD_FAILURE() << "two listen on one port";
+  } catch (const std::exception& error) {
+    EXPECT_NE(std::string(error.what()).find("admin.port " + std::to_string(first.port())), std::string::npos) << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace parley::runtime

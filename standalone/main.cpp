@@ -11,10 +11,11 @@
 #include "runtime/admin.h"
 #include "runtime/lifecycle.h"
 #include "runtime/limits.h"
+#include "runtime/log.h"
 #include "runtime/process.h"
 #include "standalone/backbone.h"
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   using namespace parley;
   using namespace std::chrono_literals;
   runtime::Lifecycle lifecycle;
@@ -95,4 +96,7 @@ int main(int argc, char** argv) {
   backbone.reset();  // nobody makes shards any more
   for (auto& shard : shards) shard->stop();
   return exit_code;
+} catch (const std::exception& fault) {  // a file that cannot be read, a port that is taken
+  parley::runtime::log::error("standalone.cannot_start", {{"error", fault.what()}});
+  return 1;
 }
