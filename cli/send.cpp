@@ -62,6 +62,8 @@ class Sender {
           throw Failure(kExitNoLogin, "the server closed the connection: " + closed.reason);
         wait = backoff_.next(closed.retry_after_ms);
       }
+      if (!std::exchange(told_, true))
+        std::cerr << fmt::format("parley: not acknowledged yet ({}); sending it again for up to {} s\n", last, arguments_.timeout_s);
       if (std::exchange(expired_, false)) login_ = co_await fresh_login(arguments_.profile, true);
       co_await pause(wait);
     }
@@ -95,6 +97,7 @@ class Sender {
   std::unique_ptr<Connection> connection_;
   Backoff backoff_;
   bool expired_ = false;
+  bool told_ = false;  // that it takes longer
 };
 
 }  // namespace
