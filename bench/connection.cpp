@@ -1,5 +1,6 @@
 #include "bench/connection.h"
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/write.hpp>
 #include <cstring>
@@ -98,7 +99,11 @@ void Connection::on_message(std::string_view payload) {
     pong.mutable_pong()->set_t(frame.ping().t());
     return send(pong);
   }
-  if (frame.has_event()) {
+  if (frame.has_send_ack()) {
+    taken_in_ = frame.send_ack().conversation();
+    taken_seq_ = std::max(taken_seq_, frame.send_ack().seq());
+  } else if (frame.has_event()) {
+    if (taken_in_ == frame.event().conversation() && frame.event().seq() <= taken_seq_) return;  // R26: a repeat, after a takeover
     taken_in_ = frame.event().conversation();
     taken_seq_ = frame.event().seq();
     if (++untold_ >= 64) acknowledge();
