@@ -8,6 +8,7 @@
 
 #include "chat/ids.h"
 #include "chat/record.h"
+#include "eventlog/log.h"
 #include "runtime/clock.h"
 
 namespace parley::simulation {
@@ -21,6 +22,8 @@ inline constexpr std::array<std::size_t, kDevices> kDeviceUsers = {0, 0, 1, 2};
 // g0 and g1 exist from the start, with everyone in them; n2 is created during the run; d is users 1 and 2; s is user 0 alone.
 enum Talk : std::size_t { kG0, kG1, kN2, kD, kS };
 inline constexpr std::array<std::string_view, kConversations> kTalkNames = {"g0", "g1", "n2", "d", "s"};
+
+inline const eventlog::Topic kTopic{"simulation", kPartitions};
 
 inline chat::UserId user(std::size_t n) {
   chat::UserId id;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "gateway/sync_token.h"
 #include "tests/simulation/violation.h"
 
 namespace parley::simulation {
@@ -59,6 +60,10 @@ void Device::begin_resume(client::Frame frame) {
   owed_ = promises_;
   resumed_with_.clear();
   for (const auto& [talk, seq] : last_) resumed_with_.insert(talk);
+  resumed_in_.clear();
+  for (std::size_t talk = 0; talk < kConversations; ++talk) {
+    if (const auto from = oracle_.present_stay(talk, user())) resumed_in_[talk] = *from;
+  }
   wire_->say(std::move(frame));
 }
 
@@ -414,6 +419,10 @@ void Device::on_caught_up(const client::CaughtUp& caught_up) {
   learn(caught_up.changed());
   if (unreplayed_) return;
   token_ = caught_up.sync_token();
+  // Whatever it is in all the time is in its cursors, among `changed`, or was told before.
+  for (const auto& [talk, from] : resumed_in_) {
+    need(knows(talk) || oracle_.present_stay(talk, user()) != from, "caughtUp to {}, which was never told of {}", name(), kTalkNames[talk]);
+  }
   for (const std::size_t talk : resumed_with_) {
     if (gaps_.contains(talk)) continue;  // it knows that something is missing there
     for (std::uint64_t seq = 1; seq <= owed_.acked[talk]; ++seq) {
@@ -439,12 +448,19 @@ std::string Device::unsettled() const {
   return {};
 }
 
-void Device::judge_rest() const {
+std::size_t Device::judge_rest() const {
   need(settled(), "{} {} at rest (liveness)", name(), unsettled());
+  const auto barrier = gateway::read_sync_token(kTopic, token_);
+  need(barrier.has_value(), "{} holds no syncToken at rest", name());
+  std::size_t unheard_of = 0;
   for (std::size_t talk = 0; talk < kConversations; ++talk) {
     const chat::Member* member = oracle_.state(talk).member(user());
-    // Added and removed again while this device was away: it never heard of it, and `conversations` does not list it (D26).
-    if (member == nullptr && !last_.contains(talk)) continue;
+    // Added and removed again before its last resume, while it was away: neither `changed` nor `conversations` names what one is not in
+    // (D26), and without a cursor nothing is replayed. What ended later was told live (R25); what it ever heard of it fetched (D64).
+    if (!knows(talk) && oracle_.had_left(talk, user(), (*barrier)[chat::partition_of(cast_.ids[talk], kPartitions).value])) {
+      ++unheard_of;
+      continue;
+    }
     const auto got = got_.find(talk);
     for (std::uint64_t seq = 1; seq <= oracle_.events(talk).size(); ++seq) {
       need(!oracle_.sees(talk, user(), seq) || (got != got_.end() && got->second.contains(seq)), "silent hole at rest: {} lacks {}#{}", name(),
@@ -453,6 +469,7 @@ void Device::judge_rest() const {
     need(member == nullptr || mark(talk) >= member->read_number.value, "the read mark of {} in {} did not converge: {}, not {}", name(), kTalkNames[talk],
          mark(talk), member == nullptr ? 0 : member->read_number.value);
   }
+  return unheard_of;
 }
 
 }  // namespace parley::simulation

@@ -73,13 +73,15 @@ class Device {
   bool settled() const { return live() && pending_.empty() && marking_.empty() && gaps_.empty() && !asked_ && asking_.empty(); }
   bool waits_to_resend() const;
   std::string unsettled() const;
-  void judge_rest() const;
+  // How many conversations it never heard of, and need not have.
+  std::size_t judge_rest() const;
 
  private:
   std::uint32_t request_number() { return ++requests_; }
   void transmit(Pending& pending, bool resend);
   void transmit_mark(std::size_t talk);
   bool in_flight(std::size_t talk) const;
+  bool knows(std::size_t talk) const { return last_.contains(talk) || heard_.contains(talk); }
   void begin_resume(client::Frame frame);
   template <class Message>
   void put_cursors(Message& message) const;
@@ -128,8 +130,9 @@ class Device {
     std::uint64_t top = 0, before = 0;
   };
   std::map<std::size_t, Backwards> backwards_;
-  Promises owed_;                       // as when the present resume began
-  std::set<std::size_t> resumed_with_;  // conversations it had cursors for
+  Promises owed_;                                    // as when the present resume began
+  std::set<std::size_t> resumed_with_;               // conversations it had cursors for
+  std::map<std::size_t, std::uint64_t> resumed_in_;  // present stays when it began
 };
 
 }  // namespace parley::simulation

@@ -89,6 +89,18 @@ std::uint64_t Oracle::number_at_join(std::size_t talk, const chat::UserId& user)
   return at == talks_[talk].stays.end() ? 0 : at->second.back().number;
 }
 
+std::optional<std::uint64_t> Oracle::present_stay(std::size_t talk, const chat::UserId& user) const {
+  const auto at = talks_[talk].stays.find(user);
+  if (at == talks_[talk].stays.end() || at->second.back().to) return std::nullopt;
+  return at->second.back().from;
+}
+
+bool Oracle::had_left(std::size_t talk, const chat::UserId& user, chat::Offset position) const {
+  const One& one = talks_[talk];
+  const auto at = one.stays.find(user);
+  return at != one.stays.end() && at->second.back().to && one.offsets[*at->second.back().to - 1] < position;
+}
+
 std::uint64_t Oracle::made_by(std::size_t talk, const chat::UserId& user, const chat::RequestId& id) const {
   const auto at = made_by_.find({talk, user, id});
   return at == made_by_.end() ? 0 : at->second;

@@ -37,6 +37,10 @@ class Oracle {
   bool sees(std::size_t talk, const chat::UserId& user, std::uint64_t seq) const;
   // lastNumber when `user` last joined up to `seq`; nothing where he never did.
   std::uint64_t number_at_join(std::size_t talk, const chat::UserId& user) const;
+  // Where the present stay of `user` began; nothing where he is no member.
+  std::optional<std::uint64_t> present_stay(std::size_t talk, const chat::UserId& user) const;
+  // Whether he had left for good, as far as a snapshot at this position tells. False also where he never was there.
+  bool had_left(std::size_t talk, const chat::UserId& user, chat::Offset position) const;
   // Which connection's record made the event of this id; 0: none.
   std::uint64_t made_by(std::size_t talk, const chat::UserId& user, const chat::RequestId& id) const;
 

@@ -42,7 +42,7 @@ struct RouterProcess final : eventlog::ConsumerEvents, router::Streams {
               .intake_wait_ms = 100,
               .sends_per_second = in.setup_.sends_per_second,
               .send_burst = 3},
-             {in.clock_, *consumer, *reader, *this}, in.topic_) {
+             {in.clock_, *consumer, *reader, *this}, kTopic) {
     reader->on_moved([this](chat::Partition partition, chat::Offset position) { core.on_position(partition, position); });
   }
 
@@ -92,7 +92,7 @@ struct GatewayProcess final : gateway::Sockets, gateway::Links {
         producer(log.make_producer()),
         reader(in.store_.reader()),
         accounts(in.store_.accounts()),
-        core(settings(in.setup_, release), {in.clock_, log, *producer, *reader, *accounts, *this, *this, tokens}, instance, in.topic_, ends(in.broker_),
+        core(settings(in.setup_, release), {in.clock_, log, *producer, *reader, *accounts, *this, *this, tokens}, instance, kTopic, ends(in.broker_),
              fmt::format("g{}", number)) {
     std::vector<std::string> names;
     for (std::size_t r = 0; r < kRouters; ++r) names.push_back(fmt::format("r{}", r));

@@ -137,7 +137,7 @@ void World::rest() {
   if (quiet < kQuietRounds) need(false, "does not come to rest: {} (liveness)", restless().value_or("it never stands still"));
   oracle_.sync();
   oracle_.judge_store(store_.data());
-  for (const auto& device : devices_) device->judge_rest();
+  for (const auto& device : devices_) seen_["unheard_of"] += device->judge_rest();
 }
 
 }  // namespace parley::simulation

@@ -64,7 +64,9 @@ Args operation(Rng& r) {
     what = kind;
     if ((at -= weight) < 0) break;
   }
-  const std::uint64_t talk = r.one_of({kG0, kG0, kG0, kG1, kD, kD, kG0, kN2, kS});
+  // Only of n2 a device may never have heard.
+  const bool moves = what == What::add || what == What::remove;
+  const std::uint64_t talk = moves ? r.one_of({kG0, kG1, kN2, kN2}) : r.one_of({kG0, kG0, kG0, kG1, kD, kD, kG0, kN2, kS});
   return {r.below(kDevices), talk, static_cast<std::uint64_t>(what), r.below(12)};
 }
 

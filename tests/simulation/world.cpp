@@ -16,7 +16,7 @@ PersisterProcess::PersisterProcess(store::memory::MemoryStore& store, const even
 
 World::World(const Setup& setup)
     : setup_(setup),
-      broker_({.partitions = kPartitions, .topic_id = "simulation", .queue_entries = setup.producer_queue}, clock_),
+      broker_({.partitions = kPartitions, .topic_id = kTopic.id, .queue_entries = setup.producer_queue}, clock_),
       oracle_(cast_, broker_),
       routers_(kRouters),
       gateways_(kGateways),
@@ -36,7 +36,7 @@ World::World(const Setup& setup)
   }
   store_.step_all();
 
-  for (std::size_t p = 0; p < kPersisters; ++p) persisters_.push_back(std::make_unique<PersisterProcess>(store_, topic_, persister_release_[p]));
+  for (std::size_t p = 0; p < kPersisters; ++p) persisters_.push_back(std::make_unique<PersisterProcess>(store_, kTopic, persister_release_[p]));
   for (const std::size_t talk : {kG0, kG1}) {
     chat::Record record;
     record.conversation = cast_.ids[talk];
@@ -381,7 +381,8 @@ bool World::own(std::size_t r, std::uint32_t partition) {
   const bool others = std::ranges::any_of(routers_, [&](const auto& other) { return other && other->owns.contains(partition); });
   count(others ? "two_owners" : "takeover");
   const chat::Partition p{partition};
-  const router::Takeover at = router::takeover(broker_.committed(router::kRouterGroup, p), broker_.committed(router::kPersisterGroup, p), broker_.begin(p), broker_.end(p));
+  const router::Takeover at =
+      router::takeover(broker_.committed(router::kRouterGroup, p), broker_.committed(router::kPersisterGroup, p), broker_.begin(p), broker_.end(p));
   router->owns.insert(partition);
   router->start[partition] = at.start;
   router->core.own(p, at.start, at.deliver_from);
@@ -525,7 +526,7 @@ bool World::pcommit(std::size_t i, std::uint32_t partition, bool tell_kafka, boo
 
 bool World::pcrash(std::size_t i) {
   if (store_.away()) return false;
-  persisters_[i] = std::make_unique<PersisterProcess>(store_, topic_, persister_release_[i]);
+  persisters_[i] = std::make_unique<PersisterProcess>(store_, kTopic, persister_release_[i]);
   return true;
 }
 

@@ -159,7 +159,6 @@ class World {
   SimClock clock_;
   eventlog::memory::MemoryBroker broker_;
   store::memory::MemoryStore store_;
-  eventlog::Topic topic_{"simulation", kPartitions};
   Oracle oracle_;
   Promises promises_;
   std::vector<std::unique_ptr<RouterProcess>> routers_;
