@@ -1,10 +1,12 @@
 // A blocking connection for threads that may wait: the persister's writer, migrations, tools. Never on an I/O thread.
 //
-// Not thread-safe. Every statement ends by `timeout_ms` (the server's statement_timeout; a dead peer is noticed by TCP). After
-// Errc::unavailable the connection may be broken: `broken()` tells, and the owner makes a new one, so that nothing that
+// Not thread-safe. Every statement ends by `timeout_ms`, the server's statement_timeout; a server that lets kGrace more pass without a
+// sign (a frozen backend still has its TCP alive) is given up: Errc::timed_out, outcome unknown, connection ended. After that and
+// after Errc::unavailable the connection may be broken: `broken()` tells, and the owner makes a new one, so that nothing that
 // belongs to a session (advisory locks, settings) is lost unnoticed.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -23,6 +25,8 @@ namespace parley::runtime::postgres {
 class Connection {
  public:
   using Query = postgres::Query;
+
+  static constexpr std::chrono::milliseconds kGrace{2'000};
 
   static std::expected<Connection, Error> open(const std::string& dsn, std::uint32_t timeout_ms = 10'000);
 
@@ -44,11 +48,14 @@ class Connection {
   struct Finish {
     void operator()(pg_conn* connection) const;
   };
-  explicit Connection(pg_conn* owned) : connection_(owned) {}
+  Connection(pg_conn* owned, std::chrono::milliseconds patience) : connection_(owned), patience_(patience) {}
   std::expected<std::string, Error> prepare(Sql sql, const Params::Raw& raw);
+  std::expected<void, Error> wait(bool for_result);
+  std::expected<Rows, Error> answer(bool sent);
   Error error(const pg_result* result) const;
 
   std::unique_ptr<pg_conn, Finish> connection_;
+  std::chrono::milliseconds patience_;
   std::unordered_map<const char*, std::string> prepared_;
 };
 

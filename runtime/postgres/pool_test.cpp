@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <functional>
 
 #include "runtime/postgres/connection.h"
@@ -214,6 +215,78 @@ TEST(ConnectionTest, StopsAtTheFirstFailureAndTellsIt) {
   auto count = connection->query("select count(*) from t");
   ASSERT_TRUE(count);
   EXPECT_EQ((*count)[0].u8(0), 0u);
+}
+
+// A backend that hangs in the kernel or was stopped: its TCP is alive, its statement_timeout never comes.
+TEST(ConnectionTest, AFrozenBackendIsGivenUp) {
+  const auto ended_in_time = [](const std::function<std::expected<void, Error>(Connection&)>& act) {
+    auto connection = Connection::open(test::services().dsn, 100);
+    ASSERT_TRUE(connection) << connection.error().message;
+    const auto pid = static_cast<pid_t>((*connection->query("select pg_backend_pid()"))[0].u4(0));
+    ASSERT_TRUE(connection->script("create temp table t (x text)"));
+    ASSERT_EQ(kill(pid, SIGSTOP), 0);
+    const auto begun = std::chrono::steady_clock::now();
+    const auto outcome = act(*connection);
+    const auto took = std::chrono::steady_clock::now() - begun;
+    const bool broken = connection->broken();
+    connection = std::unexpected(Error{});  // its end does not wait either
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 2 * Connection::kGrace);
+    kill(pid, SIGCONT);
+    ASSERT_FALSE(outcome);
+    EXPECT_EQ(outcome.error().code, Errc::timed_out) << outcome.error().message;
+    EXPECT_GE(took, Connection::kGrace);
+    EXPECT_TRUE(broken);
+  };
+  ended_in_time([](Connection& c) -> std::expected<void, Error> {
+    if (auto rows = c.query("select 1"); !rows) return std::unexpected(rows.error());
+    return {};
+  });
+  ended_in_time([](Connection& c) -> std::expected<void, Error> {
+    std::vector<Query> queries;
+    queries.push_back({"begin", {}});
+    queries.push_back({"commit", {}});
+    if (auto rows = c.queries(queries); !rows) return std::unexpected(rows.error());
+    return {};
+  });
+  ended_in_time([](Connection& c) { return c.script("select 1"); });
+}
+
+TEST(ConnectionTest, AFrozenBackendIsGivenUpWhileItIsCopiedTo) {
+  auto connection = Connection::open(test::services().dsn, 100);
+  ASSERT_TRUE(connection);
+  const auto pid = static_cast<pid_t>((*connection->query("select pg_backend_pid()"))[0].u4(0));
+  ASSERT_TRUE(connection->script("create temp table t (x text)"));
+  ASSERT_TRUE(connection->copy_begin("copy t from stdin"));
+  ASSERT_TRUE(connection->copy_data("first\n"));
+  ASSERT_EQ(kill(pid, SIGSTOP), 0);
+  std::expected<void, Error> outcome;
+  const std::string line(1 << 20, 'x');
+  for (int i = 0; outcome && i < 1'000; ++i) outcome = connection->copy_data(line + "\n");  // more than any socket buffers
+  kill(pid, SIGCONT);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Errc::timed_out) << outcome.error().message;
+  EXPECT_TRUE(connection->broken());
+}
+
+TEST(ConnectionTest, CopiesMoreThanSocketsBufferAndTellsWhatWasRefused) {
+  auto connection = Connection::open(test::services().dsn);
+  ASSERT_TRUE(connection);
+  ASSERT_TRUE(connection->script("create temp table t (x bigint check (x < 1000000))"));
+  std::string rows;
+  for (int i = 0; i < 500'000; ++i) rows += std::to_string(i) + "\n";
+  ASSERT_TRUE(connection->copy_begin("copy t from stdin"));
+  ASSERT_TRUE(connection->copy_data(rows));
+  ASSERT_TRUE(connection->copy_end());
+  auto count = connection->query("select count(*) from t");
+  ASSERT_TRUE(count) << count.error().message;
+  EXPECT_EQ((*count)[0].u8(0), 500'000u);
+  ASSERT_TRUE(connection->copy_begin("copy t from stdin"));
+  ASSERT_TRUE(connection->copy_data("1000000\n" + rows));
+  const auto refused = connection->copy_end();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().sqlstate, "23514");
+  EXPECT_FALSE(connection->broken());
+  EXPECT_TRUE(connection->query("select 1"));
 }
 
 TEST(ConnectionTest, BadConnectionStringsAreTold) {
