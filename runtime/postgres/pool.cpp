@@ -12,6 +12,8 @@ namespace parley::runtime::postgres {
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(50);
+// PostgreSQL ends a statement by itself (statement_timeout). A connection from which nothing came for so much longer is ended.
+constexpr auto kGrace = std::chrono::milliseconds(1'000);
 
 std::string run_time_options(const Settings& settings) {
   std::string options = "-c statement_timeout=" + std::to_string(settings.timeout_ms);
@@ -29,8 +31,18 @@ class Pool::Lane final : public LinkEvents {
 
   bool up() const { return link_.raw() != nullptr; }
   std::size_t in_flight() const { return calls_.size(); }
-  bool overdue(std::chrono::steady_clock::time_point now) const { return !calls_.empty() && calls_.front().job.deadline <= now; }
-  void expire() { link_.fail({Errc::unavailable, "", "an earlier answer on this connection did not come in time"}); }
+  // What is sent now would wait behind a call that is late already.
+  bool late() const { return !calls_.empty() && !calls_.front().job.done; }
+
+  // The calls whose time is up: told so, while PostgreSQL goes on with them, or ends them, and answers the others.
+  void give_up(std::chrono::steady_clock::time_point now, std::vector<Job>& out) {
+    for (Call& call : calls_) {
+      if (call.job.deadline > now) break;  // all have the same patience
+      if (call.job.done) out.push_back({{}, std::exchange(call.job.done, nullptr), {}});
+    }
+    if (!calls_.empty() && now - heard_ > std::chrono::milliseconds(pool_.settings_.timeout_ms) + kGrace)
+      link_.fail({Errc::unavailable, "", "no sign of the server in time"});
+  }
 
   void send(Job job) {
     Call call{std::move(job), {}, {}, {}, 0};
@@ -52,6 +64,7 @@ class Pool::Lane final : public LinkEvents {
     }
     sent = sent && PQpipelineSync(link_.raw()) == 1;
     Error error = sent ? Error{} : error_of(nullptr, PQerrorMessage(link_.raw()));
+    if (calls_.empty()) heard_ = std::chrono::steady_clock::now();
     calls_.push_back(std::move(call));
     if (sent)
       link_.flush();
@@ -66,6 +79,7 @@ class Pool::Lane final : public LinkEvents {
 
   void on_readable() override {
     std::weak_ptr alive = pool_.alive_;
+    heard_ = std::chrono::steady_clock::now();
     while (link_.raw() != nullptr && PQisBusy(link_.raw()) == 0 && !calls_.empty()) {
       take(PQgetResult(link_.raw()));
       if (alive.expired()) return;
@@ -76,12 +90,8 @@ class Pool::Lane final : public LinkEvents {
   void on_down(const Error& error) override {
     prepared_.clear();
     auto lost = std::exchange(calls_, {});
-    auto now = std::chrono::steady_clock::now();
-    for (Call& call : lost) {
-      Error told = error;
-      if (call.job.deadline <= now) told = {Errc::timed_out, "", "no answer in time"};
-      call.job.done(std::unexpected(told));
-    }
+    for (Call& call : lost)
+      if (call.job.done) call.job.done(std::unexpected(error));
   }
 
  private:
@@ -127,12 +137,15 @@ class Pool::Lane final : public LinkEvents {
   void finish() {
     Call call = std::move(calls_.front());
     calls_.pop_front();
-    if (!call.error) return call.job.done(std::move(call.rows));
+    if (!call.error) {
+      if (call.job.done) call.job.done(std::move(call.rows));
+      return;
+    }
     // A migration changed what a prepared statement returns: a new connection prepares it anew.
     bool stale = call.error->sqlstate == "0A000" || call.error->sqlstate == "26000";
     if (stale) call.error->code = Errc::unavailable;
     std::weak_ptr alive = pool_.alive_;
-    call.job.done(std::unexpected(std::move(*call.error)));
+    if (call.job.done) call.job.done(std::unexpected(std::move(*call.error)));
     if (stale && !alive.expired()) link_.fail({Errc::unavailable, "", "a prepared statement is out of date"});
   }
 
@@ -140,6 +153,7 @@ class Pool::Lane final : public LinkEvents {
   std::deque<Call> calls_;
   std::unordered_map<const char*, std::string> prepared_;  // as many as the program has statements
   std::uint64_t names_ = 0;
+  std::chrono::steady_clock::time_point heard_;  // the last sign of the server while it owed one
   Link link_;
 };
 
@@ -181,7 +195,8 @@ void Pool::pump() {
   while (!waiting_.empty()) {
     Lane* best = nullptr;
     for (auto& lane : lanes_)
-      if (lane->up() && lane->in_flight() < settings_.in_flight && (best == nullptr || lane->in_flight() < best->in_flight())) best = lane.get();
+      if (lane->up() && !lane->late() && lane->in_flight() < settings_.in_flight && (best == nullptr || lane->in_flight() < best->in_flight()))
+        best = lane.get();
     if (best == nullptr) return;
     Job job = std::move(waiting_.front());
     waiting_.pop_front();
@@ -192,14 +207,18 @@ void Pool::pump() {
 void Pool::tick() {
   auto now = std::chrono::steady_clock::now();
   std::weak_ptr alive = alive_;
-  while (!waiting_.empty() && waiting_.front().deadline <= now) {  // all have the same patience: the oldest is first
-    Job job = std::move(waiting_.front());
+  // Nor is anything sent that has hardly time left: it would only keep PostgreSQL from what has.
+  const auto hardly = std::chrono::milliseconds(settings_.timeout_ms) / 10;
+  std::vector<Job> late;
+  while (!waiting_.empty() && waiting_.front().deadline - hardly <= now) {  // the oldest is first
+    late.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
-    job.done(std::unexpected(Error{Errc::timed_out, "", "no connection in time"}));
+  }
+  for (auto& lane : lanes_) lane->give_up(now, late);
+  for (Job& job : late) {
+    job.done(std::unexpected(Error{Errc::timed_out, "", "no answer in time"}));
     if (alive.expired()) return;
   }
-  for (auto& lane : lanes_)
-    if (lane->overdue(now)) lane->expire();
   Stats now_there = stats();
   ticking_ = now_there.in_flight + now_there.waiting > 0;
   if (!ticking_) return;

@@ -8,8 +8,9 @@
 //
 // Thread: that of the io_context, for calls and callbacks alike; a callback never runs inside the call that gave it, and
 // must not destroy the pool. Outcomes not yet told when the pool is destroyed are never told.
-// Bound: `connections` x `in_flight` on their way, `waiting` queued; one more fails with Errc::overloaded. Every call ends
-// by its deadline: a connection whose oldest answer is overdue is ended and made anew.
+// Bound: `connections` x `in_flight` on their way, `waiting` queued; one more fails with Errc::overloaded. Every call is answered
+// by its deadline, Errc::timed_out at worst; PostgreSQL then ends the late statement and goes on with the other calls of that
+// connection. Only one from which nothing comes any more is ended and made anew.
 #pragma once
 
 #include <boost/asio/io_context.hpp>

@@ -143,6 +143,40 @@ TEST_F(PoolTest, EveryCallEndsByItsDeadlineAndThePoolComesBack) {
   EXPECT_TRUE(ask(pool, "select 1"));
 }
 
+TEST_F(PoolTest, ALateAnswerCostsNobodyElseHis) {
+  Pool pool(io_, {.dsn = dsn_, .connections = 1, .timeout_ms = 1'000});
+  auto pid = ask(pool, "select pg_backend_pid()");
+  ASSERT_TRUE(pid);
+  std::optional<Pool::Outcome> slow;
+  pool.query("select pg_sleep(20)::text", {}, [&](Pool::Outcome outcome) { slow = std::move(outcome); });
+  io_.run_for(std::chrono::milliseconds(500));
+  auto behind = ask(pool, "select pg_backend_pid()");
+  ASSERT_TRUE(behind) << behind.error().message;
+  EXPECT_EQ((*behind)[0].u4(0), (*pid)[0].u4(0));
+  ASSERT_TRUE(slow);
+  ASSERT_FALSE(*slow);
+  EXPECT_EQ(slow->error().code, Errc::timed_out);
+}
+
+TEST_F(PoolTest, AFrozenBackendIsLeft) {
+  Pool pool(io_, {.dsn = dsn_, .connections = 1, .timeout_ms = 500});
+  auto pid = ask(pool, "select pg_backend_pid()");
+  ASSERT_TRUE(pid);
+  const auto backend = static_cast<pid_t>((*pid)[0].u4(0));
+  ASSERT_EQ(kill(backend, SIGSTOP), 0);
+  auto begun = std::chrono::steady_clock::now();
+  auto lost = ask(pool, "select 1");
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::milliseconds(900));
+  run_until([&] { return pool.stats().connected == 0; });
+  run_until([&] { return pool.stats().connected == 1; });
+  auto again = ask(pool, "select pg_backend_pid()");
+  kill(backend, SIGCONT);
+  ASSERT_FALSE(lost);
+  EXPECT_EQ(lost.error().code, Errc::timed_out);
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_NE((*again)[0].u4(0), (*pid)[0].u4(0));
+}
+
 TEST_F(PoolTest, WithoutAServerCallsEndAndTheBoundHolds) {
   Pool pool(io_, {.dsn = "host=127.0.0.1 port=1 dbname=none", .connections = 1, .waiting = 2, .timeout_ms = 200});
   std::vector<Errc> errors;
