@@ -190,6 +190,31 @@ TEST_P(Outage, FailsFastAndWhatWasPurgedStaysAway) {
   EXPECT_EQ(reader.read[1].first, "after");
 }
 
+// Nor does what expired, where nobody purges.
+TEST_P(Outage, WhatExpiredStaysAway) {
+  open(2'000);
+  const auto producer = log_->producer();
+  ASSERT_TRUE(ends());
+  beside([&] { server_.kill(); });
+  int told = 0;
+  for (std::uint32_t i = 0; i < 100; ++i) {
+    ASSERT_TRUE(producer->produce(Partition{i % 4}, "k", "expires", "", [&](auto outcome) {
+      EXPECT_FALSE(outcome);
+      ++told;
+    }));
+  }
+  ASSERT_TRUE(until([&] { return told == 100; }));
+  beside([&] { server_.start(); });
+  ASSERT_TRUE(until([&] { return ends().has_value(); }));
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    std::optional<std::expected<Offset, Error>> after;
+    ASSERT_TRUE(producer->produce(Partition{i}, "k", "after", "", [&](auto outcome) { after = std::move(outcome); }));
+    ASSERT_TRUE(until([&] { return after.has_value(); }));
+    ASSERT_TRUE(*after) << after->error().message;
+    EXPECT_EQ(**after, Offset{}) << "something that expired landed";
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Log, Outage, testing::Values(OwnServer::Kind::kafka, OwnServer::Kind::postgres),
                          [](const auto& info) { return info.param == OwnServer::Kind::kafka ? "kafka" : "postgres"; });
 

@@ -130,9 +130,11 @@ void KafkaProducer::on_event(EventHandle event) {
 void KafkaProducer::on_drained() {
   const std::weak_ptr alive(alive_);
   tell(std::exchange(reported_, {}));
-  if (alive.expired() || !std::exchange(failed_, false)) return;
-  // librdkafka's idempotent producer is beyond repair; its successor starts with a new producer id.
-  replace({Errc::timed_out, "the producer failed; the outcome is unknown"});
+  if (alive.expired()) return;
+  if (!std::exchange(failed_, false)) return replace_if_only_abandoned();
+  // librdkafka's idempotent producer is beyond repair; its successor starts with a new producer id. Owners are told in this turn, before
+  // they can give the successor anything: it must not land without what came before.
+  tell(replace({Errc::timed_out, "the producer failed; the outcome is unknown"}));
 }
 
 void KafkaProducer::on_report(const rd_kafka_message_t& report) {
@@ -194,8 +196,8 @@ void KafkaProducer::replace_if_only_abandoned() {
   if (abandoned) replace({Errc::purged, ""});
 }
 
-// Ends the present client with all it holds. Whoever still waits gets this error.
-void KafkaProducer::replace(const Error& error) {
+// Ends the present client with all it holds. What whoever still waits is to be told: this error.
+std::vector<KafkaProducer::Outcome> KafkaProducer::replace(const Error& error) {
   std::vector<Outcome> outcomes;
   for (auto& each : lanes_) {
     for (auto* list : {&each.handed, &each.waiting}) {
@@ -212,9 +214,8 @@ void KafkaProducer::replace(const Error& error) {
   });
   lanes_.clear();
   entries_ = bytes_ = 0;
-  if (!alive_) return;
-  connect();
-  tell_later(std::move(outcomes));
+  if (alive_) connect();
+  return outcomes;
 }
 
 void KafkaProducer::settle(Attempt& attempt, std::expected<Offset, Error> result, std::vector<Outcome>& outcomes) {
@@ -279,7 +280,10 @@ void KafkaProducer::expire() {
       forget(each.waiting, each.waiting.begin());
     }
   }
-  if (!outcomes.empty()) tell(std::move(outcomes));
+  if (outcomes.empty()) return;
+  const std::weak_ptr alive(alive_);
+  tell(std::move(outcomes));
+  if (!alive.expired()) replace_if_only_abandoned();
 }
 
 }  // namespace parley::eventlog::kafka

@@ -66,7 +66,7 @@ class KafkaProducer final : public Producer {
   };
 
   void connect();
-  void replace(const Error& error);
+  std::vector<Outcome> replace(const Error& error);
   void replace_if_only_abandoned();
   Lane& lane(Partition partition);
   std::optional<Error> hand_over(std::list<Attempt>& from, Lane& to, std::string_view key, std::string_view value, std::string_view traceparent);
