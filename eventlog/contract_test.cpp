@@ -470,6 +470,25 @@ TEST_P(Group, StartsPausesAndResumesInQuickSuccession) {
       subject_->until([&] { return reader.read.size() == 4 && std::ranges::all_of(reader.read, [](auto& each) { return each.second.size() == 10; }); }));
 }
 
+// What was fetched for the old place and not told yet never counts as what follows the new one.
+TEST_P(Group, StartsAgainElsewhereWhileReading) {
+  start();
+  const auto producer = log_->producer();
+  produce_all(*producer, kFirst, numbered("v", 5'000));
+  Reader reader;
+  const auto consumer = log_->consumer({.group = "restarted", .join = true}, reader);
+  ASSERT_TRUE(subject_->until([&] { return reader.assigned.size() == 4; }));
+  for (int round = 0; round < 200; ++round) {
+    reader.read.clear();
+    reader.next.clear();
+    consumer->start(kFirst, Offset{0});
+    for (int turns = 0; turns < round % 20; ++turns) subject_->turn();
+    const auto& read = reader.read[kFirst];
+    for (std::size_t i = 0; i < read.size(); ++i) ASSERT_EQ(read[i].offset, Offset{i}) << "skipped in round " << round;
+  }
+  ASSERT_TRUE(subject_->until([&] { return reader.read[kFirst].size() == 5'000; }));
+}
+
 class KafkaGroup : public Contract {};
 
 TEST_P(KafkaGroup, SharesPartitionsAndTakesThemOver) {

@@ -89,6 +89,7 @@ void KafkaConsumer::resume(Partition partition) {
 }
 
 void KafkaConsumer::read(Partition partition, Offset from) {
+  reading_.at(partition).assigned = !options_.join;
   if (options_.join) return assign_all();
   const auto list = make_partitions(1);
   rd_kafka_topic_partition_list_add(list.get(), settings_.topic.c_str(), static_cast<std::int32_t>(partition.value))->offset =
@@ -128,6 +129,7 @@ void KafkaConsumer::assign_all() {
     for (auto& [partition, reading] : reading_) {
       if (reading.paused) continue;
       reading.epoch = ++epochs_;
+      reading.assigned = true;
       batches_.erase(partition);
       rd_kafka_topic_partition_list_add(list.get(), settings_.topic.c_str(), static_cast<std::int32_t>(partition.value))->offset =
           static_cast<std::int64_t>(reading.next.value);
@@ -178,7 +180,7 @@ KafkaConsumer::Batch& KafkaConsumer::batch(Partition partition, const Reading& r
 void KafkaConsumer::on_message(const rd_kafka_message_t& message) {
   const auto partition = partition_of(message.partition);
   const auto found = reading_.find(partition);
-  if (found == reading_.end() || found->second.paused) return;
+  if (found == reading_.end() || found->second.paused || !found->second.assigned) return;
   auto& to = batch(partition, found->second);
   const auto offset = offset_of(message.offset);
   if (offset < to.end) return;
@@ -206,7 +208,7 @@ void KafkaConsumer::on_error(const rd_kafka_event_t& event) {
 // The end of the partition: beyond the last entry where control records follow it.
 void KafkaConsumer::on_end(Partition partition, Offset end) {
   const auto found = reading_.find(partition);
-  if (found == reading_.end() || found->second.paused) return;
+  if (found == reading_.end() || found->second.paused || !found->second.assigned) return;
   const auto pending = batches_.find(partition);
   const auto known = pending == batches_.end() ? found->second.next : pending->second.end;
   if (end <= known) return;
@@ -215,7 +217,7 @@ void KafkaConsumer::on_end(Partition partition, Offset end) {
 
 void KafkaConsumer::on_out_of_range(Partition partition) {
   const auto found = reading_.find(partition);
-  if (found == reading_.end()) return;
+  if (found == reading_.end() || !found->second.assigned) return;
   const auto epoch = found->second.epoch;
   begins_([this, alive = std::weak_ptr(alive_), partition, epoch](std::expected<std::vector<Offset>, Error> begins) {
     if (alive.expired()) return;

@@ -44,6 +44,7 @@ class KafkaConsumer final : public Consumer {
     Offset next;
     std::uint64_t epoch;  // of the latest start; what was fetched for an earlier one is dropped
     bool paused = false;
+    bool assigned = false;  // librdkafka reads it from `next`; until then what comes is of an earlier place
   };
   // What one turn brought of a partition.
   struct Batch {
