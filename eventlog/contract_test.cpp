@@ -491,6 +491,26 @@ TEST_P(Group, StartsAgainElsewhereWhileReading) {
 
 class KafkaGroup : public Contract {};
 
+TEST_P(KafkaGroup, TellsWhenAnotherTookItsMembership) {
+  start();
+  class Fenced final : public ConsumerEvents {
+   public:
+    void on_entries(Partition, std::span<const Entry>, Offset) override {}
+    void on_out_of_range(Partition, Offset) override {}
+    void on_assigned(std::span<const Partition> partitions) override { assigned += partitions.size(); }
+    void on_failed(const std::string& told) override { why = told; }
+    std::size_t assigned = 0;
+    std::string why;
+  } first, second;
+  const auto one = log_->consumer({.group = "fenced", .join = true, .member = "same"}, first);
+  ASSERT_TRUE(subject_->until([&] { return first.assigned == 4; }));
+  const auto other = connect();
+  const auto two = other->consumer({.group = "fenced", .join = true, .member = "same"}, second);
+  ASSERT_TRUE(subject_->until([&] { return !first.why.empty(); }));
+  ASSERT_TRUE(subject_->until([&] { return second.assigned == 4; }));
+  EXPECT_EQ(second.why, "");
+}
+
 TEST_P(KafkaGroup, SharesPartitionsAndTakesThemOver) {
   start();
   Reader first, second;

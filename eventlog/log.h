@@ -82,6 +82,8 @@ class ConsumerEvents {
   // Group mode only. Nothing is read of an assigned partition before `start`.
   virtual void on_assigned(std::span<const Partition> partitions) { (void)partitions; }
   virtual void on_lost(std::span<const Partition> partitions) { (void)partitions; }
+  // Another process joined as the same `member`, or the like: nothing is read any more. The owner may make another consumer, also now.
+  virtual void on_failed(const std::string& why) { (void)why; }
 };
 
 class Consumer {

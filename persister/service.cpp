@@ -12,7 +12,7 @@ namespace log = runtime::log;
 
 namespace {
 
-constexpr auto kRetryOpen = std::chrono::milliseconds(500);
+constexpr auto kRetryOpen = std::chrono::milliseconds(500), kRetryJoin = std::chrono::milliseconds(5'000);
 constexpr std::uint64_t kFireAgainMs = 10'000;  // a due schedule whose record did not come back by then is made a record again
 constexpr std::string_view kCheck = "persister";
 
@@ -145,6 +145,11 @@ void Service::opened(const store::Result<void>& outcome) {
     return;
   }
   producer_ = log_.producer();
+  join_group();
+  log::info("persister.ready");
+}
+
+void Service::join_group() {
   consumer_ = log_.consumer({.group = settings_.group,
                              .join = true,
                              .member = settings_.member,
@@ -152,7 +157,6 @@ void Service::opened(const store::Result<void>& outcome) {
                              .fetch_wait_ms = settings_.fetch_wait_ms},
                             *this);
   health_.ready(kCheck);
-  log::info("persister.ready");
 }
 
 void Service::stop(std::function<void()> done) {
@@ -181,6 +185,20 @@ void Service::on_lost(std::span<const Partition> partitions) {
     log::info("persister.left", {{"partition", partition.value}});
   }
   numbers_->stopped.set(static_cast<double>(stopped_.size()));
+}
+
+void Service::on_failed(const std::string& why) {
+  log::error("persister.consumer_failed", {{"why", why}});
+  health_.not_ready(kCheck, why);
+  std::vector<Partition> all;
+  for (const auto& [partition, epoch] : epochs_) all.push_back(partition);
+  for (const auto& [partition, reason] : stopped_) all.push_back(partition);
+  on_lost(all);
+  consumer_.reset();
+  retry_.expires_after(kRetryJoin);
+  retry_.async_wait([this, alive = std::weak_ptr(alive_)](boost::system::error_code error) {
+    if (!error && !alive.expired() && !inbox_.stopping()) join_group();
+  });
 }
 
 // From the store's position, which the writing thread asks for first.

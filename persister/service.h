@@ -65,11 +65,13 @@ class Service final : public eventlog::ConsumerEvents {
   void on_out_of_range(Partition partition, Offset begin) override;
   void on_assigned(std::span<const Partition> partitions) override;
   void on_lost(std::span<const Partition> partitions) override;
+  void on_failed(const std::string& why) override;
 
  private:
   struct Numbers;  // metrics
   void open_log();
   void opened(const store::Result<void>& outcome);
+  void join_group();
   void restart(Partition partition);
   void stop_partition(Partition partition, std::string why);
   void stored(const Stored& report);

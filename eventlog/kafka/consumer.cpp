@@ -197,6 +197,10 @@ void KafkaConsumer::on_message(const rd_kafka_message_t& message) {
 void KafkaConsumer::on_error(const rd_kafka_event_t& event) {
   auto* raw = const_cast<rd_kafka_event_t*>(&event);
   const auto code = rd_kafka_event_error(raw);
+  if (code == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_event_error_is_fatal(raw)) {
+    failed_ = rd_kafka_event_error_string(raw);
+    return;
+  }
   const PartitionHandle where(rd_kafka_event_topic_partition(raw));
   if (where && code == RD_KAFKA_RESP_ERR__PARTITION_EOF) return on_end(partition_of(where->partition), offset_of(where->offset));
   if (where && (code == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || code == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE))
@@ -266,6 +270,9 @@ void KafkaConsumer::on_drained() {
     owner_.on_entries(node.key(), node.mapped().entries, node.mapped().end);
     if (alive.expired()) return;
   }
+  if (failed_.empty()) return;
+  reading_.clear();
+  owner_.on_failed(std::exchange(failed_, {}));
 }
 
 }  // namespace parley::eventlog::kafka

@@ -5,6 +5,8 @@
 // partition back and resuming assigns it again at the next offset: librdkafka 2.0's own pause loses its place when entries
 // that were already handed out are not taken.
 //
+// A fatal error (another process took the static membership) is told, and nothing is read any more.
+//
 // Entries of one turn of the event loop are told as one batch per partition. Commits of one turn go out as one request.
 //
 // Thread: that of the io_context. `start`, `stop`, `pause` and `resume` wait for a hand-over between threads of librdkafka (some
@@ -87,6 +89,7 @@ class KafkaConsumer final : public Consumer {
   std::vector<Rebalance> rebalances_;
   std::map<Partition, Offset> commits_;
   bool reassign_ = false;
+  std::string failed_;  // why this consumer is beyond repair; told at the end of the turn
   std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 
