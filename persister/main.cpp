@@ -1,8 +1,10 @@
 // parley-persister: the log's fold into PostgreSQL.
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <cstdlib>
 #include <thread>
 
 #include "eventlog/kafka/kafka_log.h"
@@ -105,9 +107,18 @@ int run(int argc, char** argv) {
     service.start();
   });
   std::thread loop([&] { io.run(); });
-  lifecycle.step("finish the batch, commit, leave the group", std::chrono::seconds(20),
-                 [&](runtime::Lifecycle::Done done) { boost::asio::post(io, [&, done = std::move(done)]() mutable { service.stop(std::move(done)); }); });
+  std::atomic<bool> ended = false;
+  lifecycle.step("finish the batch, commit, leave the group", std::chrono::seconds(20), [&](runtime::Lifecycle::Done done) {
+    boost::asio::post(io, [&, done = std::move(done)] {
+      service.stop([&ended, done] {
+        ended = true;
+        done();
+      });
+    });
+  });
   const int exit = lifecycle.wait();
+  // The writing thread is in a call that may last, a migration say. PostgreSQL undoes what is not committed, and a successor goes on (R11).
+  if (!ended) std::_Exit(exit);
   io.stop();
   loop.join();
   return exit;

@@ -14,7 +14,8 @@ namespace {
 
 constexpr auto kRetryOpen = std::chrono::milliseconds(500), kRetryJoin = std::chrono::milliseconds(5'000);
 constexpr std::uint64_t kFireAgainMs = 10'000;  // a due schedule whose record did not come back by then is made a record again
-constexpr std::string_view kCheck = "persister";
+constexpr std::string_view kCheck = "persister", kWriter = "persister writer";
+constexpr std::uint32_t kWriterSilenceMs = 120'000;  // beyond what any batch takes, row by row on a slow disk; each statement has its own deadline
 
 }  // namespace
 
@@ -110,7 +111,9 @@ Reports Service::reports() {
     else
       log::info("persister.store_back");
   });
+  to.alive = [&health = health_] { health.beat(kWriter, kWriterSilenceMs); };  // not by the loop: it answers for the thread alone
   to.ended = on_loop<>([this] {
+    health_.end_beat(kWriter);
     consumer_.reset();  // leaves the group; what was committed before goes out first
     producer_.reset();
     if (auto done = std::exchange(done_, nullptr)) done();

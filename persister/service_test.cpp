@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <csignal>
 #include <limits>
 #include <set>
 #include <utility>
@@ -262,6 +263,50 @@ TEST_F(ServiceTest, PostgresAwayForAWhile) {
   ASSERT_TRUE(all_stored());
   expect_exactly_once();
   EXPECT_EQ(away.value(), 0);
+}
+
+// Stopped while it is idle, it holds no lock: a new connection writes on. Then all of them, so that nothing can be written.
+TEST_F(ServiceTest, AFrozenBackendIsGivenUp) {
+  auto one = service("persister", std::make_unique<store::postgres::Writer>(dsn_, 200));
+  send_many(100, 5);
+  ASSERT_TRUE(all_stored());
+  auto watcher = Connection::open(test::services().dsn);
+  ASSERT_TRUE(watcher);
+  const std::string name = dsn_.substr(dsn_.rfind('=') + 1);
+  std::set<pid_t> frozen;
+  const auto freeze = [&] {
+    auto rows = watcher->query("select pid from pg_stat_activity where datname = $1", Params().text(name));
+    for (int i = 0; rows && i < rows->size(); ++i) {
+      const auto pid = static_cast<pid_t>((*rows)[i].u4(0));
+      if (frozen.insert(pid).second) kill(pid, SIGSTOP);
+    }
+  };
+  freeze();
+  EXPECT_FALSE(frozen.empty());
+  send_many(100, 5);
+  ASSERT_TRUE(all_stored());
+  expect_exactly_once();
+
+  send_many(100, 5);
+  runtime::Gauge away = metrics_.gauge("parley_persister_store_away", "1 while PostgreSQL cannot be written.");
+  ASSERT_TRUE(run_until([&] {
+    freeze();
+    return acked_ == asked_ && away.value() == 1;
+  }));
+  EXPECT_TRUE(health_.hanging().empty());
+  bool stopped = false;
+  const auto begun = std::chrono::steady_clock::now();
+  one->stop([&] { stopped = true; });
+  ASSERT_TRUE(run_until([&] {
+    freeze();
+    return stopped;
+  }));
+  one.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(10));
+  for (const pid_t pid : frozen) kill(pid, SIGCONT);
+  one = service();
+  ASSERT_TRUE(all_stored());
+  expect_exactly_once();
 }
 
 TEST_F(ServiceTest, ARefusedRowGoesToTheDeadLetters) {  // R12

@@ -59,6 +59,7 @@ void Storing::run(const std::string& topic_id, std::uint32_t partitions) {
   for (;;) {
     Inbox::Next next = inbox_.next(settings_.batch_rows, std::chrono::milliseconds(settings_.batch_wait_ms), due_at);
     if (next.stopping) break;
+    reports_.alive();
     if (next.start) start(*next.start);
     if (next.work) work(*std::move(next.work));
     if (steady_clock::now() >= due_at) {
@@ -69,9 +70,15 @@ void Storing::run(const std::string& topic_id, std::uint32_t partitions) {
   reports_.ended();
 }
 
+// Asked before each attempt.
+bool Storing::wanted(Partition partition, Epoch epoch) {
+  reports_.alive();
+  return inbox_.current(partition, epoch);
+}
+
 void Storing::start(const Inbox::Start& start) {
   workers_.erase(start.partition);
-  const auto still = [&] { return inbox_.current(start.partition, start.epoch); };
+  const auto still = [&] { return wanted(start.partition, start.epoch); };
   const auto position = persist<Offset>([&] { return writer_->position(start.partition); }, still);
   if (!position) return;
   if (!*position) return reports_.stopped(start.partition, start.epoch, position->error().message);
@@ -88,7 +95,7 @@ void Storing::work(Inbox::Work work) {
   const Offset end = work.chunks.back().end;
   const auto begun = steady_clock::now();
   // Also while stopping a batch that was taken is tried once: what is in hand is finished.
-  const auto still = [&] { return inbox_.current(work.partition, work.epoch); };
+  const auto still = [&] { return wanted(work.partition, work.epoch); };
 
   auto batch = persist<store::Batch>([&] { return worker.fold_batch(entries, end); }, still);
   if (!batch) return;

@@ -36,6 +36,7 @@ struct Reports {
   std::function<void(Partition, Epoch, std::string)> stopped;  // never skip: a person must look (R6, R13)
   std::function<void(std::vector<store::StoredSchedule>, Partition)> due;
   std::function<void(bool away, std::string)> store_away;
+  std::function<void()> alive;  // before each attempt and after each wait: the thread does not hang (migrations may: they are not told)
   std::function<void()> ended;
 };
 
@@ -53,6 +54,7 @@ class Storing {
   void start(const Inbox::Start& start);
   void work(Inbox::Work work);
   void look_for_due();
+  bool wanted(Partition partition, Epoch epoch);
   // Tries until it is anything but `unavailable`. Nothing: stopped, or `still` says that it is no longer wanted.
   template <class T, class Try, class Still>
   std::optional<store::Result<T>> persist(Try attempt, Still still);
