@@ -27,7 +27,7 @@ namespace parley::persister {
 
 struct ServiceSettings {
   Settings worker;
-  std::string group = "parley-persister";
+  std::string group = "parley-persister";  // no setting: routers ask for its offsets by this name; tests have rivals
   std::string member;                      // static membership in the group; empty: none
   std::uint32_t fetch_min_bytes = 65'536;  // the log lets entries gather up to this ...
   std::uint32_t fetch_wait_ms = 20;        // ... for so long
