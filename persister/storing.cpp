@@ -83,7 +83,13 @@ void Storing::start(const Inbox::Start& start) {
   if (!position) return;
   if (!*position) return reports_.stopped(start.partition, start.epoch, position->error().message);
   workers_[start.partition] = {start.epoch, std::make_unique<Worker>(settings_, *writer_, start.partition, **position)};
+  share_cache();
   reports_.started(start.partition, start.epoch, **position);
+}
+
+void Storing::share_cache() {
+  std::erase_if(workers_, [&](const auto& one) { return !inbox_.current(one.first, one.second.first); });  // those that left
+  for (auto& [partition, worker] : workers_) worker.second->keep(settings_.cache_bytes / workers_.size());
 }
 
 void Storing::work(Inbox::Work work) {
@@ -122,6 +128,7 @@ void Storing::work(Inbox::Work work) {
 }
 
 void Storing::look_for_due() {
+  share_cache();
   for (auto at = workers_.begin(); at != workers_.end();) {
     const auto& [partition, worker] = *at;
     // PostgreSQL may have come back older than it was. With nothing to write nobody would notice, and fresh reads would wait for ever.

@@ -55,6 +55,7 @@ class Storing {
   void work(Inbox::Work work);
   void look_for_due();
   bool wanted(Partition partition, Epoch epoch);
+  void share_cache();
   // Tries until it is anything but `unavailable`. Nothing: stopped, or `still` says that it is no longer wanted.
   template <class T, class Try, class Still>
   std::optional<store::Result<T>> persist(Try attempt, Still still);

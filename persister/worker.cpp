@@ -16,6 +16,12 @@ void Worker::reset(Offset position) {
   folded_ahead_ = in_doubt_ = false;
   states_.clear();
   recent_.clear();
+  bytes_ = 0;
+}
+
+void Worker::keep(std::uint64_t bytes) {
+  settings_.cache_bytes = bytes;
+  forget_unused();
 }
 
 store::Result<void> Worker::load(const std::vector<chat::ConversationId>& wanted) {
@@ -37,6 +43,9 @@ store::Result<void> Worker::load(const std::vector<chat::ConversationId>& wanted
 
 void Worker::use(const chat::ConversationId& id, Cached& cached) {
   cached.used = ++uses_;
+  const std::size_t bytes = sizeof cached + chat::memory_of(cached.state);
+  bytes_ = bytes_ - cached.bytes + bytes;
+  cached.bytes = bytes;
   recent_.emplace_back(id, uses_);
 }
 
@@ -69,10 +78,10 @@ store::Result<store::Batch> Worker::fold_batch(std::span<const eventlog::Entry> 
   store::Gather gather(partition_, position_);
   for (const Decoded& one : records) {
     Cached& cached = states_.at(one.record.conversation);
-    use(one.record.conversation, cached);
     const store::Before was = store::before(cached.state);
     chat::Verdict verdict = chat::fold(cached.state, one.record, one.offset, one.time);
     gather.take(one.record, one.offset, was, cached.state, std::move(verdict));
+    use(one.record.conversation, cached);
   }
   folded_ahead_ = true;
   return gather.finish(std::max(stop.value_or(end), position_),
@@ -107,10 +116,13 @@ store::Result<void> Worker::commit(const store::Batch& batch) {
 }
 
 void Worker::forget_unused() {
-  while (states_.size() > settings_.cached_conversations && !recent_.empty()) {
+  while ((states_.size() > settings_.cached_conversations || bytes_ > settings_.cache_bytes) && !recent_.empty()) {
     const auto [id, used] = recent_.front();
     recent_.pop_front();
-    if (const auto at = states_.find(id); at != states_.end() && at->second.used == used) states_.erase(at);
+    const auto at = states_.find(id);
+    if (at == states_.end() || at->second.used != used) continue;
+    bytes_ -= at->second.bytes;
+    states_.erase(at);
   }
   // Entries made out of date by later uses: kept short, so that the list never outgrows the cache by much.
   if (recent_.size() > 2 * states_.size() + 1'000) {

@@ -27,6 +27,7 @@ struct Settings {
   std::uint32_t batch_rows = 2'000;
   std::uint32_t batch_wait_ms = 20;              // a batch is written when full or this old
   std::uint32_t cached_conversations = 100'000;  // per partition; beyond: forget the longest unused
+  std::uint64_t cache_bytes = 256 << 20;         // of all partitions together, about; likewise
 };
 
 // One partition. Not thread-safe.
@@ -49,13 +50,18 @@ class Worker {
   // Starts over at a position told by the store.
   void reset(Offset position);
 
+  // Its share of `cache_bytes`; the whole until told.
+  void keep(std::uint64_t bytes);
+
   std::optional<Offset> stopped() const { return stopped_; }
   std::size_t cached() const { return states_.size(); }
+  std::uint64_t cached_bytes() const { return bytes_; }
 
  private:
   struct Cached {
     chat::ConversationState state;
     std::uint64_t used = 0;
+    std::size_t bytes = 0;  // as counted in bytes_
   };
   store::Result<void> load(const std::vector<chat::ConversationId>& wanted);
   void use(const chat::ConversationId& id, Cached& cached);
@@ -72,6 +78,7 @@ class Worker {
   std::unordered_map<chat::ConversationId, Cached> states_;
   std::deque<std::pair<chat::ConversationId, std::uint64_t>> recent_;  // by use; outdated entries are skipped
   std::uint64_t uses_ = 0;
+  std::uint64_t bytes_ = 0;  // about what states_ takes
 };
 
 }  // namespace parley::persister

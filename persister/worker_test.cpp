@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "store/contract_feed.h"
 #include "store/memory/memory_store.h"
 
@@ -180,6 +182,24 @@ TEST_F(WorkerTest, TheCacheIsBoundedAndReloads) {
     EXPECT_EQ(there->state.last_seq, chat::Seq{50});
     EXPECT_EQ(there->events.size(), 50u);
   }
+}
+
+TEST_F(WorkerTest, TheCacheIsBoundedByBytes) {
+  constexpr std::uint64_t kBytes = 40'000;
+  Worker one = worker({.cache_bytes = kBytes});
+  std::size_t most = 0;
+  for (int round = 0; round < 300; ++round) {  // windows grow: 10 conversations of 14 KiB each in the end
+    for (std::uint64_t i = 0; i < 10; ++i) records_.send(chat::direct_conversation(ann_, user(100 + i)), ann_, "text", user(100 + i));
+    ASSERT_TRUE(persist(one));
+    EXPECT_LE(one.cached_bytes(), kBytes);
+    most = std::max(most, one.cached());
+  }
+  EXPECT_EQ(most, 10u);
+  EXPECT_LE(one.cached(), 2u);
+  for (std::uint64_t i = 0; i < 10; ++i) EXPECT_EQ(stored(chat::direct_conversation(ann_, user(100 + i))), 300u);
+  one.keep(1);  // another partition came
+  EXPECT_EQ(one.cached(), 0u);
+  EXPECT_EQ(one.cached_bytes(), 0u);
 }
 
 }  // namespace
