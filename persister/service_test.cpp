@@ -72,7 +72,7 @@ class ServiceTest : public ::testing::Test {
     settings.worker.batch_rows = 50;
     settings.worker.batch_wait_ms = 1;
     settings.group = std::move(group);
-    settings.due_every_ms = 50;
+    settings.due_every_ms = due_every_ms_;
     if (!writer) writer = std::make_unique<store::postgres::Writer>(dsn_);
     auto made = std::make_unique<Service>(
         settings, ServicePorts{.io = io_,
@@ -186,6 +186,7 @@ class ServiceTest : public ::testing::Test {
   std::vector<std::string> dead_;
   std::map<chat::ConversationId, std::vector<std::string>> sent_;
   std::size_t asked_ = 0, acked_ = 0;
+  std::uint32_t due_every_ms_ = 50;
   std::uint64_t ids_ = 0;
 };
 
@@ -387,6 +388,26 @@ TEST_F(ServiceTest, DueSchedulesAreFiredOnce) {  // R10
   expect_exactly_once();
   auto open = connection->query("select count(*) from schedules where not done");
   EXPECT_EQ((*open)[0].u8(0), 1u);
+}
+
+// At the full hour many are: they do not come a page at a time.
+TEST_F(ServiceTest, ManyDueAtOnceDoNotWaitForEachOther) {
+  due_every_ms_ = 5'000;
+  const std::uint64_t due = clock_.wall().value;  // all of them, when they are first looked for
+  for (std::uint64_t n = 0; n < 4; ++n) {
+    for (int i = 0; i < 150; ++i) produce(record(10 * n, chat::op::Schedule{user(10 * n + 1), "scheduled", chat::TimeMs{due}}));
+  }
+  ASSERT_TRUE(run_until([&] { return acked_ == asked_; }));
+  auto one = service();
+  auto connection = Connection::open(dsn_);
+  const auto events = [&]() -> std::uint64_t {
+    auto rows = connection->query("select count(*) from events where number is not null");
+    return rows ? (*rows)[0].u8(0) : 0;
+  };
+  ASSERT_TRUE(run_until([&] { return events() > 0; }));
+  const auto begun = std::chrono::steady_clock::now();
+  ASSERT_TRUE(run_until([&] { return events() == 600; }));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(8));  // a page each 5 s: at least 10 s
 }
 
 }  // namespace

@@ -8,6 +8,7 @@ namespace {
 
 constexpr unsigned kFirstBackoffMs = 50, kLongestBackoffMs = 2'000;
 constexpr std::size_t kDueAtOnce = 100;
+constexpr std::chrono::milliseconds kDueAgain{50};  // where these were not all: about what they take to come back through the log
 
 }  // namespace
 
@@ -63,8 +64,8 @@ void Storing::run(const std::string& topic_id, std::uint32_t partitions) {
     if (next.start) start(*next.start);
     if (next.work) work(*std::move(next.work));
     if (steady_clock::now() >= due_at) {
-      look_for_due();
-      due_at = steady_clock::now() + due_every_;
+      const bool more = look_for_due();
+      due_at = steady_clock::now() + (more ? std::min(kDueAgain, due_every_) : due_every_);
     }
   }
   reports_.ended();
@@ -127,7 +128,8 @@ void Storing::work(Inbox::Work work) {
   }
 }
 
-void Storing::look_for_due() {
+bool Storing::look_for_due() {
+  bool more = false;
   share_cache();
   for (auto at = workers_.begin(); at != workers_.end();) {
     const auto& [partition, worker] = *at;
@@ -138,10 +140,12 @@ void Storing::look_for_due() {
       continue;
     }
     auto due = writer_->due(partition, clock_.wall(), kDueAtOnce);
-    if (!due) return;  // the next look is soon enough
+    if (!due) break;  // the next look is soon enough
+    more = more || due->size() == kDueAtOnce;
     if (!due->empty()) reports_.due(*std::move(due), partition);
     ++at;
   }
+  return more;
 }
 
 }  // namespace parley::persister

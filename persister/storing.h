@@ -53,7 +53,7 @@ class Storing {
   void run(const std::string& topic_id, std::uint32_t partitions);
   void start(const Inbox::Start& start);
   void work(Inbox::Work work);
-  void look_for_due();
+  bool look_for_due();  // true: there may be more
   bool wanted(Partition partition, Epoch epoch);
   void share_cache();
   // Tries until it is anything but `unavailable`. Nothing: stopped, or `still` says that it is no longer wanted.
