@@ -1,5 +1,6 @@
 #include "eventlog/postgres/consumer.h"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <utility>
 
@@ -15,6 +16,7 @@ using runtime::postgres::Pool;
 using runtime::postgres::Sql;
 
 constexpr std::chrono::milliseconds kRetry{100};
+constexpr std::uint32_t kMostDivided = 1'024;
 
 constexpr Sql kBounds = "select partition, begin_offset, next_offset from log_partitions where partition = any($1)";
 // $3 rows at most of each partition, and no more than reach $4 bytes (one at least).
@@ -97,7 +99,7 @@ void PostgresConsumer::fetch() {
   }
   std::vector<Pool::Query> queries;
   queries.push_back({kBounds, Params().array(partitions)});
-  queries.push_back({kFetch, Params().array(partitions).array(from).i8(settings_.fetch_entries).i8(settings_.fetch_bytes)});
+  queries.push_back({kFetch, Params().array(partitions).array(from).i8(std::max(1u, settings_.fetch_entries / divide_)).i8(settings_.fetch_bytes / divide_)});
   reads_->queries(std::move(queries), [this, alive = std::weak_ptr(alive_), asked = std::move(asked)](Outcomes result) mutable {
     if (alive.expired()) return;
     boost::asio::post(io_, [this, alive, asked = std::move(asked), result = std::move(result)]() mutable {
@@ -111,8 +113,10 @@ void PostgresConsumer::on_fetched(const std::vector<Asked>& asked, Outcomes resu
   if (!result) {
     runtime::log::limited(runtime::log::Level::warn, "eventlog.fetch", options_.group,
                           {{"error", result.error().message}, {"sqlstate", result.error().sqlstate}});
+    if (result.error().code == runtime::postgres::Errc::timed_out) divide_ = std::min(2 * divide_, kMostDivided);
     return fetch_after(kRetry);
   }
+  divide_ = std::max(1u, divide_ / 2);
   struct Bounds {
     Offset begin, end;
   };

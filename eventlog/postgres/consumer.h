@@ -4,7 +4,8 @@
 // first, as Kafka would. Group mode gives every member all partitions: the small profile is one process, and a second persister
 // is refused by compare-and-set anyway (R11).
 //
-// Thread: that of the io_context. Bound: one fetch of `fetch_entries` and `fetch_bytes` for each partition.
+// Thread: that of the io_context. Bound: one fetch of `fetch_entries` and `fetch_bytes` for each partition; half of it after a fetch
+// that did not end in time, until one does.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -65,8 +66,9 @@ class PostgresConsumer final : public Consumer {
   std::shared_ptr<runtime::postgres::Pool> reads_, writes_;
   std::map<Partition, Reading> reading_;
   std::uint64_t epochs_ = 0;
-  bool fetching_ = false;  // under way, or its timer runs
-  bool again_ = false;     // woken meanwhile
+  std::uint32_t divide_ = 1;  // the fetch, by this
+  bool fetching_ = false;     // under way, or its timer runs
+  bool again_ = false;        // woken meanwhile
   bool assigned_ = false;
   std::map<Partition, Offset> commits_;
   boost::asio::steady_timer timer_;
