@@ -30,7 +30,9 @@ constexpr Sql kInsert =
     " select p.partition, p.next_offset - e.back, p.last_time, e.key, e.value, e.traceparent"
     " from unnest($1::int[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[]) as e(partition, back, key, value, traceparent)"
     " join log_partitions p on p.partition = e.partition";
-constexpr Sql kNotify = "select pg_notify('parley_log', '')";
+// NOTIFY holds one lock of the whole server until its transaction has ended: in that of a batch, every commit would wait for the flush
+// of the one before. So it comes behind, in one that waits for no disk. Lost with the process, it costs readers one slow poll.
+constexpr Sql kNotify = "select set_config('synchronous_commit', 'off', true), pg_notify('parley_log', '')";
 
 }  // namespace
 
@@ -38,7 +40,7 @@ PostgresProducer::PostgresProducer(const Settings& settings, boost::asio::io_con
     : settings_(settings),
       io_(io),
       committed_(std::move(committed)),
-      pool_(io, {.dsn = settings.dsn, .connections = 1, .in_flight = 1, .waiting = 1, .timeout_ms = settings.batch_timeout_ms}),
+      pool_(io, {.dsn = settings.dsn, .connections = 1, .in_flight = 2, .waiting = 2, .timeout_ms = settings.batch_timeout_ms}),
       timer_(io) {
   wait_expiry();
 }
@@ -99,7 +101,6 @@ void PostgresProducer::send() {
   queries.push_back({kLock, Params().array(partitions)});
   queries.push_back({kTakeOffsets, Params().array(partitions).array(count)});
   queries.push_back({kInsert, Params().array(of).array(back).array(keys).array(values).array(traceparents)});
-  queries.push_back({kNotify, {}});
   // Answers in a turn of their own: the pool must not be destroyed from within its callback, and an owner may destroy this.
   pool_.queries(std::move(queries), [this, alive = std::weak_ptr(alive_)](Pool::Outcomes result) {
     boost::asio::post(io_, [this, alive, result = std::move(result)]() mutable {
@@ -117,6 +118,7 @@ void PostgresProducer::on_batch(Pool::Outcomes result) {
     const auto& taken = (*result)[1];
     for (int i = 0; i < taken.size(); ++i) first[Partition{taken[i].u4(0)}] = Offset{taken[i].u8(1)};
     committed_();
+    pool_.query(kNotify, {}, [](Pool::Outcome) {});
   }
   for (auto& attempt : batch) {
     bytes_ -= attempt.bytes();

@@ -1,6 +1,6 @@
 // PostgreSQL's producer side of the log: one batch, one transaction, one at a time.
 //
-//   produce -> queue -> batch (lock partitions in order, take offsets, insert, notify, commit) -> done
+//   produce -> queue -> batch (lock partitions in order, take offsets, insert, commit) -> notify, done
 //
 // A batch that fails is not sent again: its outcome is unknown (R24). The next one goes out only after the owner was told, so
 // that by purging he can keep later entries from landing without the earlier ones.
