@@ -19,6 +19,7 @@ constexpr auto kAgain = std::chrono::milliseconds(300);
 Shard::Shard(Parts parts) : parts_(std::move(parts)) {
   parts_.health.declare("schema " + name());
   parts_.health.declare("log " + name());
+  parts_.health.declare("store " + name());
   parts_.health.declare("routers " + name());  // the Service's own: ready must not be said between the two
 }
 
@@ -78,7 +79,31 @@ void Shard::open_log() {
     return give_up("log", error.what());
   }
   opening_ = std::make_unique<eventlog::Opening>(
-      io_, *log_, [this](eventlog::Topic topic) { ask_ends(std::move(topic)); }, [this](const std::string& message) { give_up("log", message); });
+      io_, *log_, [this](eventlog::Topic topic) { check_store(std::move(topic)); }, [this](const std::string& message) { give_up("log", message); });
+}
+
+// R13: a database that holds the fold of another log answers every read with nonsense.
+void Shard::check_store(eventlog::Topic topic) {
+  store_->reader().identity([this, topic](store::Result<std::optional<store::Identity>> stored) {
+    const store::Identity mine{topic.id, topic.partitions};
+    std::string why;
+    if (!stored)
+      why = stored.error().message;
+    else if (!*stored)
+      why = "no persister has been there yet";
+    else if (**stored != mine)
+      why = store::mismatch(**stored, mine);
+    if (why.empty()) {
+      parts_.health.ready("store " + name());
+      return ask_ends(topic);
+    }
+    parts_.health.not_ready("store " + name(), why);
+    log::limited(log::Level::warn, "gateway.store", name(), {{"shard", name()}, {"error", why}});
+    retry_.expires_after(kAgain);
+    retry_.async_wait([this, topic](boost::system::error_code stopped) {
+      if (!stopped) check_store(topic);
+    });
+  });
 }
 
 void Shard::ask_ends(eventlog::Topic topic) {

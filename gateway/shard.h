@@ -1,7 +1,7 @@
 // A Service with a thread: its io_context, log and store, and the way from nothing to serving.
 //
-// start() -> schema fits (PostgreSQL may come late, and a persister may still have to migrate) -> log open (topic) -> end
-// offsets -> Service. What is only away is tried again; what is wrong for good calls `failed`, once.
+// start() -> schema fits (PostgreSQL may come late, and a persister may still have to migrate) -> log open (topic) -> PostgreSQL
+// holds the fold of this log -> end offsets -> Service. What is only away is tried again; what is wrong for good calls `failed`, once.
 // Thread: start, drain and stop on the main thread; everything else on the shard's own.
 #pragma once
 
@@ -47,6 +47,7 @@ class Shard {
  private:
   void check_schema();  // on a thread of its own: libpq blocks
   void open_log();
+  void check_store(eventlog::Topic topic);
   void ask_ends(eventlog::Topic topic);
   void serve(eventlog::Topic topic, std::vector<chat::Offset> ends);
   void give_up(const std::string& what, const std::string& message);

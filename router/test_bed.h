@@ -128,6 +128,7 @@ class TestReader final : public store::Reader {
     return out;
   }
 
+  void identity(store::Callback<std::optional<store::Identity>> done) override { done(std::nullopt); }
   void positions(store::Callback<store::Positions> done) override { done(store::Positions{position}); }
   void on_moved(std::move_only_function<void(Partition, Offset)>) override {}
   void look_up(std::vector<store::LookUp>, store::Callback<store::Snapshot<std::vector<store::LookedUp>>>) override {}

@@ -74,6 +74,12 @@ TEST_P(StoreContract, AnotherLogIsRefused) {
   EXPECT_TRUE(writer_->open("topic-1", 2));
 }
 
+TEST_P(StoreContract, ReadersLearnWhichLogItIs) {
+  const auto there = ask<std::optional<Identity>>([&](auto done) { bench_->reader().identity(std::move(done)); });
+  EXPECT_EQ(there, (Identity{"topic-1", 2}));
+  EXPECT_NE(mismatch(*there, {"topic-2", 2}).find("topic-2"), std::string::npos);
+}
+
 TEST_P(StoreContract, ColdLoadGivesStateEventsAndWhoWasThere) {
   const ConversationId group = feed_.group(kAnn, {kBob});                // seq 1, offset 0
   feed_.send(group, kAnn, "one");                                        // 2, offset 1

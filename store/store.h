@@ -138,6 +138,18 @@ class Writer {
 
 using Positions = std::vector<Offset>;  // one per partition
 
+// R13: which log PostgreSQL holds the fold of.
+struct Identity {
+  std::string topic_id;
+  std::uint32_t partitions = 0;
+  bool operator==(const Identity&) const = default;
+};
+// For people: what is wrong when they differ.
+inline std::string mismatch(const Identity& stored, const Identity& log) {
+  const auto text = [](const Identity& one) { return "topic " + one.topic_id + " with " + std::to_string(one.partitions) + " partitions"; };
+  return "PostgreSQL holds the fold of " + text(stored) + "; the log is " + text(log) + " (R13)";
+}
+
 // R18: what a cold load of one conversation gives.
 struct ColdLoad {
   Offset position;  // O
@@ -252,6 +264,8 @@ struct Snapshot {
 class Reader {
  public:
   virtual ~Reader() = default;
+  // Absent: no persister has been here yet. Who reads of another log than its own reads nonsense: ask before serving.
+  virtual void identity(Callback<std::optional<Identity>> done) = 0;
   virtual void positions(Callback<Positions> done) = 0;
   // Tells of new positions soon after they are committed (NOTIFY); spurious and lost calls are possible.
   virtual void on_moved(std::move_only_function<void(Partition, Offset)> moved) = 0;

@@ -35,6 +35,7 @@ struct NoLog final : eventlog::Log {
   std::unique_ptr<eventlog::Consumer> consumer(eventlog::ConsumerOptions, eventlog::ConsumerEvents&) override { std::abort(); }
 };
 struct NoReader final : store::Reader {
+  void identity(store::Callback<std::optional<store::Identity>>) override { std::abort(); }
   void positions(store::Callback<store::Positions>) override { std::abort(); }
   void on_moved(std::move_only_function<void(chat::Partition, chat::Offset)>) override { std::abort(); }
   void cold_load(chat::ConversationId, chat::Partition, chat::Offset, store::Callback<store::ColdLoad>) override { std::abort(); }

@@ -24,6 +24,7 @@ class MemoryReader final : public Reader {
  public:
   explicit MemoryReader(MemoryStore& store);
   ~MemoryReader() override;
+  void identity(Callback<std::optional<Identity>> done) override;
   void positions(Callback<Positions> done) override;
   void on_moved(std::move_only_function<void(Partition, Offset)> moved) override { moved_ = std::move(moved); }
   void cold_load(ConversationId conversation, Partition partition, Offset from, Callback<ColdLoad> done) override;

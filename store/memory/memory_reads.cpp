@@ -174,6 +174,13 @@ void MemoryReader::snapshot(Callback<Snapshot<T>> done, Ask ask) {
   later(std::move(done), [ask = std::move(ask)](const Data& data) { return Snapshot<T>{data.positions, ask(data)}; });
 }
 
+void MemoryReader::identity(Callback<std::optional<Identity>> done) {
+  later(std::move(done), [this](const Data& data) -> std::optional<Identity> {
+    if (store_.topic_id_.empty()) return std::nullopt;
+    return Identity{store_.topic_id_, static_cast<std::uint32_t>(data.positions.size())};
+  });
+}
+
 void MemoryReader::positions(Callback<Positions> done) {
   later(std::move(done), [](const Data& data) { return data.positions; });
 }

@@ -167,7 +167,8 @@ Result<std::vector<Offset>> MemoryWriter::open(std::string_view topic_id, std::u
     store_.data_.positions.resize(partitions);
   }
   if (store_.topic_id_ != topic_id || store_.data_.positions.size() != partitions)
-    return std::unexpected(Error{Errc::misconfigured, "the store holds the fold of another topic, or of another number of partitions"});
+    return std::unexpected(Error{Errc::misconfigured,
+                                 mismatch({store_.topic_id_, static_cast<std::uint32_t>(store_.data_.positions.size())}, {std::string(topic_id), partitions})});
   return store_.data_.positions;
 }
 

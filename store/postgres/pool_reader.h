@@ -11,6 +11,7 @@ namespace parley::store::postgres {
 class PoolReader final : public store::Reader {
  public:
   explicit PoolReader(runtime::postgres::Pool& pool) : pool_(pool) {}
+  void identity(Callback<std::optional<Identity>> done) override;
   void positions(Callback<Positions> done) override;
   void on_moved(std::move_only_function<void(Partition, Offset)> moved) override { moved_ = std::move(moved); }
   void cold_load(ConversationId conversation, Partition partition, Offset from, Callback<ColdLoad> done) override;

@@ -12,6 +12,14 @@ Positions read_positions(const Rows& rows) {
   return out;
 }
 
+void PoolReader::identity(Callback<std::optional<Identity>> done) {
+  pool_.query("select topic_id, partitions from log_identity", {}, [done = std::move(done)](runtime::postgres::Pool::Outcome rows) mutable {
+    if (!rows) return done(std::unexpected(store_error(rows.error())));
+    if (rows->empty()) return done(std::nullopt);
+    done(Identity{std::string((*rows)[0].text(0)), (*rows)[0].u4(1)});
+  });
+}
+
 void PoolReader::positions(Callback<Positions> done) {
   pool_.query(kPositions, {}, [done = std::move(done)](runtime::postgres::Pool::Outcome rows) mutable {
     if (!rows)

@@ -30,9 +30,8 @@ Result<std::vector<Offset>> Writer::open(std::string_view topic_id, std::uint32_
   auto rows = connection_->queries(queries);
   if (!rows) return std::unexpected(store_error(rows.error()));
   const Row there = (*rows)[2][0];
-  if (there.text(0) != topic_id || there.u4(1) != partitions)
-    return std::unexpected(Error{Errc::misconfigured, fmt::format("PostgreSQL holds the fold of topic {} with {} partitions; the log is topic {} with {} (R13)",
-                                                                  there.text(0), there.u4(1), topic_id, partitions)});
+  const Identity stored{std::string(there.text(0)), there.u4(1)}, log{std::string(topic_id), partitions};
+  if (stored != log) return std::unexpected(Error{Errc::misconfigured, mismatch(stored, log)});
   std::vector<Offset> out;
   for (int i = 0; i < (*rows)[3].size(); ++i) out.push_back({(*rows)[3][i].u8(0)});
   return out;
