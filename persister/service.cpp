@@ -106,6 +106,7 @@ Reports Service::reports() {
       [this](const std::vector<store::StoredSchedule>& due, Partition partition) { fire(due, partition); });
   to.store_away = on_loop<bool, std::string>([this](bool away, const std::string& why) {
     numbers_->away.set(away ? 1 : 0);
+    if (away && !producer_) health_.not_ready(kCheck, why);
     if (away)
       log::warn("persister.store_away", {{"why", why}});
     else

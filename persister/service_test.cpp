@@ -324,6 +324,33 @@ TEST_F(ServiceTest, ARefusedRowGoesToTheDeadLetters) {  // R12
   expect_exactly_once();
 }
 
+// A right taken away, a table under repair: nobody must restart anything afterwards.
+TEST_F(ServiceTest, WhatPostgresRefusesIsTriedAgain) {
+  auto one = service();
+  send_many(50, 5);
+  ASSERT_TRUE(all_stored());
+  sql("alter table conversations rename to elsewhere", dsn_);
+  send_many(50, 5);
+  runtime::Gauge away = metrics_.gauge("parley_persister_store_away", "1 while PostgreSQL cannot be written.");
+  ASSERT_TRUE(run_until([&] { return acked_ == asked_ && away.value() == 1; }));
+  EXPECT_TRUE(one->stopped().empty());
+  sql("alter table elsewhere rename to conversations", dsn_);
+  ASSERT_TRUE(all_stored());
+  expect_exactly_once();
+  EXPECT_EQ(away.value(), 0);
+}
+
+TEST_F(ServiceTest, AnEventThatIsThereAlreadyStopsThePartition) {
+  auto one = service();
+  send(1, "first");
+  ASSERT_TRUE(all_stored());
+  sql("insert into events select conversation, seq + 1, number, time_ms, log_offset, payload_hash, partition, kind, id_is_op, quarantined, sender, id, chain,"
+      " body_hash, salt, device, body from events",
+      dsn_);
+  send(1, "second");
+  ASSERT_TRUE(run_until([&] { return one->stopped().contains(partition_of(conversation(1))); }));
+}
+
 TEST_F(ServiceTest, AnotherTopicsDatabaseIsRefused) {  // R13
   ASSERT_TRUE(store::postgres::migrate(dsn_));
   store::postgres::Writer other(dsn_);

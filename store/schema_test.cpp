@@ -56,5 +56,17 @@ TEST(Schema, AFailedMigrationLeavesNothing) {
   EXPECT_EQ((*connection->query("select max(version) from schema_version"))[0].u4(0), 1u);
 }
 
+TEST(Schema, AnotherEncodingIsRefused) {
+  const std::string name = test::fresh_name("latin");
+  auto connection = runtime::postgres::Connection::open(test::services().dsn);
+  ASSERT_TRUE(connection->script("create database \"" + name + "\" encoding 'LATIN1' locale 'C' template template0"));
+  std::string dsn = test::fresh_database("schema");
+  dsn.replace(dsn.rfind('=') + 1, std::string::npos, name);
+  const auto outcome = migrate(dsn);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Errc::misconfigured);
+  EXPECT_NE(outcome.error().message.find("LATIN1"), std::string::npos) << outcome.error().message;
+}
+
 }  // namespace
 }  // namespace parley::store::postgres

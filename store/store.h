@@ -30,7 +30,7 @@ using chat::TimeMs;
 using chat::UserId;
 
 enum class Errc : std::uint8_t {
-  unavailable,    // PostgreSQL away, too slow or out of connections: temporary
+  unavailable,    // PostgreSQL away, too slow, or it refuses: may pass, try again
   lost,           // R11: the compare-and-set failed: somebody else wrote this partition
   misconfigured,  // schema outside this binary's range, another topic id or partition count (R13): final
   conflict,       // a unique name is taken

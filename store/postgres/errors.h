@@ -8,9 +8,8 @@ namespace parley::store::postgres {
 
 inline Error store_error(const runtime::postgres::Error& error) {
   if (error.unique_violation()) return {Errc::conflict, error.message};
-  std::string message = error.sqlstate.empty() ? error.message : error.sqlstate + ": " + error.message;
-  // A statement that is refused for itself (no such table, no right) will be refused again.
-  return {error.code == runtime::postgres::Errc::refused ? Errc::misconfigured : Errc::unavailable, std::move(message)};
+  // A refusal too: a right, a table, a disk that is missing now is there again when a person or a restore is done.
+  return {Errc::unavailable, error.sqlstate.empty() ? error.message : error.sqlstate + ": " + error.message};
 }
 
 }  // namespace parley::store::postgres

@@ -59,6 +59,12 @@ Result<void> apply(Connection& connection, const Migration& migration) {
 Result<SchemaState> migrate(const std::string& dsn, const std::vector<Migration>& carried, std::uint32_t oldest) {
   auto connection = Connection::open(dsn, kTimeoutMs);
   if (!connection) return std::unexpected(store_error(connection.error()));
+  // COPY sends text as UTF-8 bytes; another encoding would refuse or turn what clients wrote.
+  auto encoding = connection->query("select current_setting('server_encoding')");
+  if (!encoding) return std::unexpected(store_error(encoding.error()));
+  if ((*encoding)[0].text(0) != "UTF8")
+    return std::unexpected(
+        Error{Errc::misconfigured, fmt::format("the database's encoding is {}; it must be made with encoding UTF8", (*encoding)[0].text(0))});
   // Held until this connection ends.
   if (auto locked = connection->query("select pg_advisory_lock($1)", Params().i8(kLock)); !locked) return std::unexpected(store_error(locked.error()));
   auto there = state_of(*connection);

@@ -28,7 +28,7 @@ Result<std::vector<Offset>> Writer::open(std::string_view topic_id, std::uint32_
   queries.push_back({"select topic_id, partitions from log_identity", {}});
   queries.push_back({"select next_offset from positions order by partition", {}});
   auto rows = connection_->queries(queries);
-  if (!rows) return std::unexpected(store_error(rows.error()));
+  if (!rows) return std::unexpected(failed(rows.error()));
   const Row there = (*rows)[2][0];
   const Identity stored{std::string(there.text(0)), there.u4(1)}, log{std::string(topic_id), partitions};
   if (stored != log) return std::unexpected(Error{Errc::misconfigured, mismatch(stored, log)});
@@ -40,7 +40,7 @@ Result<std::vector<Offset>> Writer::open(std::string_view topic_id, std::uint32_
 Result<Offset> Writer::position(Partition partition) {
   if (auto connected = connect(); !connected) return std::unexpected(connected.error());
   auto rows = connection_->query("select next_offset from positions where partition = $1", Params().i4(partition.value));
-  if (!rows) return std::unexpected(store_error(rows.error()));
+  if (!rows) return std::unexpected(failed(rows.error()));
   if (rows->empty()) return std::unexpected(Error{Errc::misconfigured, "no such partition"});
   return Offset{(*rows)[0].u8(0)};
 }
@@ -52,7 +52,7 @@ Result<std::vector<chat::ConversationState>> Writer::load(Partition partition, O
   std::vector<Query> queries = state_queries(conversations);
   queries.push_back({"select next_offset from positions where partition = $1", Params().i4(partition.value)});
   auto rows = connection_->queries(queries);
-  if (!rows) return std::unexpected(store_error(rows.error()));
+  if (!rows) return std::unexpected(failed(rows.error()));
   const auto& position = (*rows)[kStateQueries];
   if (position.empty() || position[0].u8(0) != at.value) return std::unexpected(Error{Errc::lost, "the position is not where this batch begins"});
   return states_of(conversations.size(), rows->data());
@@ -64,7 +64,7 @@ Result<std::vector<StoredSchedule>> Writer::due(Partition partition, TimeMs now,
       "select conversation, user_id, id, log_offset, payload_hash, due_ms, done, device, body from schedules"
       " where partition = $1 and due_ms <= $2 and not done order by due_ms, log_offset limit $3",
       Params().i4(partition.value).i8(now.value).i8(limit));
-  if (!rows) return std::unexpected(store_error(rows.error()));
+  if (!rows) return std::unexpected(failed(rows.error()));
   std::vector<StoredSchedule> out;
   for (int i = 0; i < rows->size(); ++i) out.push_back(read_schedule((*rows)[i]));
   return out;
@@ -72,20 +72,12 @@ Result<std::vector<StoredSchedule>> Writer::due(Partition partition, TimeMs now,
 
 Result<void> Writer::commit(const Batch& batch) {
   if (auto connected = connect(); !connected) return connected;
-  if (auto begun = begin(batch); !begun) {
-    // The compare-and-set divides by the number of rows it changed: none, and somebody else wrote this partition (R11).
-    const bool lost = begun.error().sqlstate == "22012";
-    const Error error = give_up(begun.error());
-    return std::unexpected(lost ? Error{Errc::lost, "the position is not where this batch begins"} : error);
-  }
+  if (auto begun = begin(batch); !begun) return std::unexpected(give_up(begun.error()));
   auto events = copy_events(batch);
   if (!events && events.error().code == runtime::postgres::Errc::refused) {
-    give_up(events.error());
-    if (auto begun = begin(batch); !begun) {
-      const bool lost = begun.error().sqlstate == "22012";
-      const Error error = give_up(begun.error());
-      return std::unexpected(lost ? Error{Errc::lost, "the position is not where this batch begins"} : error);
-    }
+    roll_back();
+    if (auto connected = connect(); !connected) return connected;
+    if (auto begun = begin(batch); !begun) return std::unexpected(give_up(begun.error()));
     events = insert_events(batch);
   }
   if (!events) return std::unexpected(give_up(events.error()));
@@ -94,13 +86,23 @@ Result<void> Writer::commit(const Batch& batch) {
   return {};
 }
 
+void Writer::roll_back() {
+  if (connection_ && (connection_->broken() || !connection_->query("rollback"))) connection_.reset();
+}
+
 Error Writer::give_up(const DoorError& error) {
-  if (connection_ && !connection_->broken()) {
-    if (auto back = connection_->query("rollback"); !back) connection_.reset();
-  }
-  Error out = store_error(error);
-  if (out.code == Errc::conflict) out.code = Errc::misconfigured;  // a row that is there already: not the fold of this log
-  return out;
+  roll_back();
+  // The compare-and-set divides by the number of rows it changed: none, and somebody else wrote this partition (R11).
+  if (error.sqlstate == "22012") return {Errc::lost, "the position is not where this batch begins"};
+  // A row that is there already: not the fold of this log.
+  if (error.unique_violation()) return {Errc::misconfigured, error.message};
+  return failed(error);
+}
+
+// What is refused may be so for what this session remembers: the next attempt has a new one.
+Error Writer::failed(const DoorError& error) {
+  if (error.code == runtime::postgres::Errc::refused) connection_.reset();
+  return store_error(error);
 }
 
 std::expected<void, Writer::DoorError> Writer::begin(const Batch& batch) {

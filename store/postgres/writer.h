@@ -31,7 +31,9 @@ class Writer final : public store::Writer {
   std::expected<void, DoorError> copy_events(const Batch& batch);
   std::expected<void, DoorError> insert_events(const Batch& batch);
   std::expected<void, DoorError> finish(const Batch& batch);
+  void roll_back();
   Error give_up(const DoorError& error);
+  Error failed(const DoorError& error);
   void announce(const Batch& batch);
 
   std::string dsn_;
