@@ -3,6 +3,7 @@
 
 #include "chat/limits.h"
 #include "store/contract_case.h"
+#include "store/pages.h"
 
 namespace parley::store {
 namespace {
@@ -50,6 +51,26 @@ TEST_P(StoreReads, ResumeGivesWhatIsOwedAndTheMarks) {  // R25, D26, D28, D32
   EXPECT_FALSE(resume(query).cursor_ahead);
   query.cursors = {{direct, Seq{~0ull}}};
   EXPECT_TRUE(resume(query).cursor_ahead);
+}
+
+TEST_P(StoreReads, AReplayIsBoundedByBytesToo) {
+  const ConversationId direct = feed_.direct(kAnn, kBob, std::string(1'000, 'a'));
+  for (int i = 0; i < 4; ++i) feed_.send(direct, kAnn, std::string(1'000, 'b'));
+  commit();
+  ResumeQuery query;
+  query.user = kBob;
+  query.cursors = {{direct, Seq{0}}};
+  std::size_t bytes = 0;
+  for (const StoredEvent& event : resume(query).events) bytes += page_bytes(event);
+  query.max_bytes = static_cast<std::uint32_t>(bytes);
+  EXPECT_EQ(resume(query).events.size(), 5u);
+  for (const std::uint32_t less : {static_cast<std::uint32_t>(bytes - 1), 1'500u, 0u}) {
+    query.max_bytes = less;
+    EXPECT_TRUE(resume(query).too_many) << less;
+    EXPECT_TRUE(resume(query).events.empty()) << less;
+  }
+  query.cursors = {{direct, Seq{5}}};
+  EXPECT_FALSE(resume(query).too_many);  // nothing is owed
 }
 
 TEST_P(StoreReads, ResumeReplaysEveryStayBehindTheCursor) {  // D26, D27

@@ -206,6 +206,7 @@ class Round {
         if (below(2) == 0) query.since = Positions{Offset{below(feeds_[0].next().value + 1)}, Offset{below(feeds_[1].next().value + 1)}};
         query.want_changed = below(4) != 0;
         query.max_events = below(3) == 0 ? static_cast<std::uint32_t>(1 + below(30)) : 1'000;
+        if (below(3) == 0) query.max_bytes = static_cast<std::uint32_t>(below(10'000));
         return same<Snapshot<ResumeResult>>("resume", [&](Reader& reader, auto done) { reader.resume(query, std::move(done)); });
       }
       case 2: {

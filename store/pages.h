@@ -28,7 +28,7 @@ inline std::uint32_t page_limit(std::uint32_t asked) {
 // Around: how many of the page lie before the event itself.
 inline std::uint32_t before_around(std::uint32_t limit) { return (limit - 1) / 2; }
 
-// What an event takes in a page, about: its body and its header.
+// What an event takes in a page, about: its body and its header. PARLEY_EVENT_BYTES is the same in SQL.
 inline std::size_t page_bytes(const StoredEvent& event) { return event.event.body.size() + event.event.device.size() + 256; }
 
 // Cuts what is too much at the far end of `events`, nearest first, and says whether something was cut. At least one stays.
@@ -41,6 +41,15 @@ inline bool cut_page(std::vector<StoredEvent>& events, std::size_t limit, std::s
   const bool cut = keep < events.size();
   events.resize(keep);
   return cut;
+}
+
+// A replay of more than `bytes` is none (D32).
+inline void bound_replay(ResumeResult& result, std::size_t bytes) {
+  std::size_t used = 0;
+  for (const StoredEvent& event : result.events) used += page_bytes(event);
+  if (used <= bytes) return;
+  result.too_many = true;
+  result.events.clear();
 }
 
 // A place in the list "newest activity first, then by id descending". Opaque to clients.

@@ -207,12 +207,13 @@ struct ResumeQuery {
   std::vector<Cursor> cursors;
   std::optional<Positions> since;  // sync token; absent with cursors: every conversation counts as changed
   bool want_changed = true;
-  std::uint32_t max_events = 1000;  // R25: one more than this is never fetched
+  std::uint32_t max_events = 1000;    // R25: one more than this is never fetched
+  std::uint32_t max_bytes = 8 << 20;  // likewise
 };
 struct ResumeResult {
   std::vector<Marks> marks;
   std::vector<StoredEvent> events;  // ascending per conversation, only what he may see
-  bool too_many = false;            // more than max_events are owed: `events` is empty
+  bool too_many = false;            // more than max_events or max_bytes are owed: `events` is empty
   bool cursor_ahead = false;        // D32
   std::vector<Summary> changed;     // at most chat::kChangedMax, newest activity first
   bool more = false;

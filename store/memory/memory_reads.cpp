@@ -78,6 +78,7 @@ ResumeResult resume_of(const Data& data, const ResumeQuery& query) {
     out.too_many = true;
     out.events.clear();
   }
+  bound_replay(out, query.max_bytes);
   if (query.want_changed) {
     for (Summary& summary : all_summaries(data, query.user)) {
       const bool held = std::ranges::any_of(query.cursors, [&](const Cursor& cursor) { return cursor.conversation == summary.conversation; });

@@ -11,13 +11,14 @@ namespace {
 
 constexpr std::uint64_t kMax = std::numeric_limits<std::int64_t>::max();
 
-// What $1 may see of $2 in [$3, $4), nearest to the end it starts from, at most $5. Span by span, so that a long stretch one may
-// not see costs nothing.
+// What $1 may see of $2 in [$3, $4), nearest to the end it starts from, at most $5, and of these as many as reach $6 bytes. Span by
+// span, so that a long stretch one may not see costs nothing.
 #define PARLEY_VISIBLE(order)                                                                                      \
-  "select " PARLEY_EVENT_COLUMNS                                                                                   \
+  "select " PARLEY_EVENT_COLUMNS " from (select e.*, sum(" PARLEY_EVENT_BYTES ") over (order by e.seq " order      \
+  " rows between unbounded preceding and 1 preceding) as before from (select e.*"                                  \
   " from visible_spans($2, $1) s cross join lateral"                                                               \
   " (select * from events x where x.conversation = $2 and x.seq >= greatest(s.lo, $3) and x.seq < least(s.hi, $4)" \
-  "  order by x.seq " order " limit $5) e order by e.seq " order " limit $5"
+  "  order by x.seq " order " limit $5) e order by e.seq " order " limit $5) e) e where coalesce(e.before, 0) <= $6 order by e.seq " order
 constexpr Sql kOlder = PARLEY_VISIBLE("desc");
 constexpr Sql kNewer = PARLEY_VISIBLE("asc");
 
@@ -33,9 +34,9 @@ void PoolReader::history(HistoryQuery query, Callback<Snapshot<HistoryResult>> d
   const std::uint32_t limit = page_limit(query.limit);
   const std::uint64_t lowest = query.after ? std::min(query.after->value, kMax - 1) + 1 : 0;
   const std::uint64_t beyond = query.before ? std::min(query.before->value, kMax) : kMax;
-  const auto part = [&](std::uint64_t from, std::uint64_t below, std::uint32_t count) {
+  const auto part = [&](std::uint64_t from, std::uint64_t below, std::uint32_t count, std::size_t bytes) {
     // One more than the page holds tells whether there is more.
-    return Params().uuid(query.user.bytes).uuid(query.conversation.bytes).i8(from).i8(below).i8(count + 1);
+    return Params().uuid(query.user.bytes).uuid(query.conversation.bytes).i8(from).i8(below).i8(count + 1).i8(bytes);
   };
   const Direction way = direction(query);
   std::vector<Query> queries;
@@ -43,10 +44,10 @@ void PoolReader::history(HistoryQuery query, Callback<Snapshot<HistoryResult>> d
   if (way == Direction::around) {
     const std::uint64_t middle = std::min(query.around->value, kMax);
     const std::uint32_t half = before_around(limit);
-    queries.push_back({kOlder, part(lowest, std::min(middle, beyond), half)});
-    queries.push_back({kNewer, part(std::max(middle, lowest), beyond, limit - half)});
+    queries.push_back({kOlder, part(lowest, std::min(middle, beyond), half, chat::kPageBytes / 2)});
+    queries.push_back({kNewer, part(std::max(middle, lowest), beyond, limit - half, chat::kPageBytes / 2)});
   } else {
-    queries.push_back({way == Direction::newer ? kNewer : kOlder, part(lowest, beyond, limit)});
+    queries.push_back({way == Direction::newer ? kNewer : kOlder, part(lowest, beyond, limit, chat::kPageBytes)});
   }
   ask(std::move(queries), std::move(done), [limit, way](const Rows* rows) {
     HistoryResult out;

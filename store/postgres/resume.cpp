@@ -118,17 +118,18 @@ void PoolReader::resume(ResumeQuery query, Callback<Snapshot<ResumeResult>> done
        params()});
   queries.push_back({"with " PARLEY_OWED " select coalesce(sum(hi - lo), 0)::bigint from owed where hi > lo", params()});
   queries.push_back({"with " PARLEY_OWED ", total as materialized (select coalesce(sum(hi - lo), 0) as n from owed where hi > lo)"
-                     " select " PARLEY_EVENT_COLUMNS
+                     " select " PARLEY_EVENT_COLUMNS " from (select e.*, owed.ord, sum(" PARLEY_EVENT_BYTES
+                     ") over (order by owed.ord, e.seq rows between unbounded preceding and 1 preceding) as before"
                      " from owed cross join total join events e on e.conversation = owed.id and e.seq >= owed.lo and e.seq < owed.hi"
-                     " where total.n <= $4 order by owed.ord, e.seq",
-                     params().i8(query.max_events)});
+                     " where total.n <= $4) e where coalesce(e.before, 0) <= $5 order by e.ord, e.seq",
+                     params().i8(query.max_events).i8(query.max_bytes)});
   if (query.want_changed) {
     queries.push_back({PARLEY_SUMMARIES("c.id <> all($2) and (c.changed_offset >= coalesce($3[c.partition + 1], 0)"
                                         " or m.changed_offset >= coalesce($3[c.partition + 1], 0))",
                                         "limit $4"),
                        Params().uuid(query.user.bytes).array(conversations).array(since).i8(chat::kChangedMax + 1)});
   }
-  ask(std::move(queries), std::move(done), [want_changed = query.want_changed, most = query.max_events](const Rows* rows) {
+  ask(std::move(queries), std::move(done), [want_changed = query.want_changed, most = query.max_events, most_bytes = query.max_bytes](const Rows* rows) {
     ResumeResult out;
     for (int i = 0; i < rows[0].size(); ++i) {
       const Row row = rows[0][i];
@@ -137,6 +138,7 @@ void PoolReader::resume(ResumeQuery query, Callback<Snapshot<ResumeResult>> done
     out.cursor_ahead = rows[1][0].boolean(0);
     out.too_many = rows[2][0].u8(0) > most;
     for (int i = 0; i < rows[3].size(); ++i) out.events.push_back(read_event(rows[3][i]));
+    bound_replay(out, most_bytes);
     if (!want_changed) return out;
     out.changed = read_summaries(rows[4]);
     out.more = out.changed.size() > chat::kChangedMax;

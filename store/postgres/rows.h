@@ -23,6 +23,8 @@ using runtime::postgres::Sql;
   "e.conversation, e.seq, e.number, e.time_ms, e.log_offset, e.payload_hash, e.kind, e.id_is_op, e.quarantined, e.sender, e.id," \
   " e.chain, e.body_hash, e.salt, e.device, e.body"
 inline constexpr int kEventColumns = 16;
+// page_bytes() of `events e`.
+#define PARLEY_EVENT_BYTES "(octet_length(e.body) + octet_length(e.device) + 256)"
 
 // `first`: the column where they begin.
 StoredEvent read_event(const Row& row, int first = 0);
