@@ -242,6 +242,31 @@ TEST_P(Contract, TrimsFromTheBegin) {
   EXPECT_EQ(reader.read[kFirst].front().value, "v00004");
 }
 
+TEST_P(Contract, TellsTheFirstEntrySinceATime) {
+  start();
+  const auto since = [&](TimeMs time) { return get<std::vector<std::optional<Offset>>>([&](auto done) { log_->since(time, std::move(done)); }).value(); };
+  using Found = std::vector<std::optional<Offset>>;
+  EXPECT_EQ(since(TimeMs{1}), Found(4));
+  const auto producer = log_->producer();
+  produce_all(*producer, kFirst, numbered("v", 10));
+  Reader reader;
+  const auto consumer = log_->consumer({.group = "since"}, reader);
+  consumer->start(kFirst, Offset{0});
+  ASSERT_TRUE(subject_->until([&] { return reader.read[kFirst].size() == 10; }));
+  const TimeMs before = reader.read[kFirst].back().time;
+  while (reader.read[kFirst].back().time == before) {  // until the clock has moved
+    produce_all(*producer, kFirst, {"later"});
+    ASSERT_TRUE(subject_->until([&] { return reader.next[kFirst] == ends()[0]; }));
+  }
+  const auto& later = reader.read[kFirst].back();
+  EXPECT_EQ(since(TimeMs{1}), (Found{Offset{0}, {}, {}, {}}));
+  EXPECT_EQ(since(TimeMs{before.value + 1})[0], later.offset);
+  EXPECT_EQ(since(later.time)[0], later.offset);
+  EXPECT_EQ(since(TimeMs{later.time.value + 3'600'000}), Found(4));
+  ASSERT_TRUE(get<void>([&](auto done) { log_->trim(kFirst, Offset{5}, std::move(done)); }));
+  EXPECT_EQ(since(TimeMs{1})[0], Offset{5});
+}
+
 TEST_P(Contract, TellsAnOffsetOutOfRange) {
   start();
   const auto producer = log_->producer();

@@ -98,9 +98,9 @@ class Consumer {
 };
 
 struct ConsumerOptions {
-  std::string group{};              // offsets are committed under this name
-  bool join = false;                // true: partitions come by on_assigned; false: the owner starts what it likes
-  std::string member{};             // group mode: static membership id (restart without a rebalance); may be empty
+  std::string group{};   // offsets are committed under this name
+  bool join = false;     // true: partitions come by on_assigned; false: the owner starts what it likes
+  std::string member{};  // group mode: static membership id (restart without a rebalance); may be empty
   std::uint32_t fetch_min_bytes = 1;
   std::uint32_t fetch_wait_ms = 500;
 };
@@ -115,6 +115,8 @@ class Log {
   virtual void ends(Callback<std::vector<Offset>> done) = 0;
   // First offsets still there.
   virtual void begins(Callback<std::vector<Offset>> done) = 0;
+  // The first entry of each partition whose log time is `time` or later; absent where there is none.
+  virtual void since(TimeMs time, Callback<std::vector<std::optional<Offset>>> done) = 0;
   // Offsets committed by a group; absent where it never committed.
   virtual void committed(std::string group, Callback<std::vector<std::optional<Offset>>> done) = 0;
   // Deletes everything below `before` of a partition (R13).

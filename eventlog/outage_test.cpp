@@ -215,6 +215,44 @@ TEST_P(Outage, WhatExpiredStaysAway) {
   }
 }
 
+// librdkafka's requests of this kind have ended the process when their time was up.
+TEST_P(Outage, TrimmingFailsWhileTheServerIsAway) {
+  open(5'000);
+  const auto producer = log_->producer();
+  std::optional<std::expected<Offset, Error>> first;
+  ASSERT_TRUE(producer->produce(kFirst, "k", "v", "", [&](auto outcome) { first = std::move(outcome); }));
+  ASSERT_TRUE(until([&] { return first.has_value(); }));
+  const auto trim = [&] {
+    std::optional<std::expected<void, Error>> done;
+    log_->trim(kFirst, Offset{1}, [&](auto outcome) { done = std::move(outcome); });
+    EXPECT_TRUE(until([&] { return done.has_value(); }));
+    return done.value_or(std::expected<void, Error>{});
+  };
+  const auto since = [&] {
+    std::optional<bool> done;
+    log_->since(TimeMs{1}, [&](const auto& outcome) { done = outcome.has_value(); });
+    EXPECT_TRUE(until([&] { return done.has_value(); }));
+    return done.value_or(true);
+  };
+  beside([&] { server_.kill(); });
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_FALSE(trim());
+    EXPECT_FALSE(since());
+  }
+  beside([&] { server_.start(); });
+  EXPECT_TRUE(until([&] { return trim().has_value(); }));
+  std::optional<std::vector<Offset>> begins;
+  EXPECT_TRUE(until([&] {
+    bool told = false;
+    log_->begins([&](auto outcome) {
+      told = true;
+      if (outcome) begins = *outcome;
+    });
+    return until([&] { return told; }) && begins.has_value();
+  }));
+  EXPECT_EQ((*begins)[0], Offset{1});
+}
+
 INSTANTIATE_TEST_SUITE_P(Log, Outage, testing::Values(OwnServer::Kind::kafka, OwnServer::Kind::postgres),
                          [](const auto& info) { return info.param == OwnServer::Kind::kafka ? "kafka" : "postgres"; });
 

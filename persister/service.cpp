@@ -1,5 +1,6 @@
 #include "persister/service.h"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <random>
 
@@ -52,7 +53,8 @@ Service::Service(ServiceSettings settings, ServicePorts ports)
       health_(ports.health),
       numbers_(std::make_unique<Numbers>(ports.metrics)),
       dead_letter_(std::move(ports.dead_letter)),
-      retry_(ports.io) {
+      retry_(ports.io),
+      trim_(ports.io) {
   health_.declare(kCheck);
   ports.writer->on_quarantined(
       [tell = on_loop<Partition, store::StoredEvent, std::string>([this](Partition partition, const store::StoredEvent& event, const std::string& why) {
@@ -91,6 +93,7 @@ Reports Service::reports() {
     const auto held = epochs_.find(partition);
     if (held == epochs_.end() || held->second != epoch || !consumer_) return;
     log::info("persister.start", {{"partition", partition.value}, {"position", position.value}});
+    positions_[partition] = position;
     consumer_->start(partition, position);
   });
   to.stored = on_loop<Stored>([this](const Stored& report) { stored(report); });
@@ -150,6 +153,7 @@ void Service::opened(const store::Result<void>& outcome) {
   }
   producer_ = log_.producer();
   join_group();
+  if (settings_.keep_hours > 0) trim();
   log::info("persister.ready");
 }
 
@@ -165,6 +169,7 @@ void Service::join_group() {
 
 void Service::stop(std::function<void()> done) {
   retry_.cancel();
+  trim_.cancel();
   done_ = std::move(done);
   inbox_.stop();
   health_.not_ready(kCheck, "stopping");
@@ -185,6 +190,7 @@ void Service::on_lost(std::span<const Partition> partitions) {
   for (const Partition partition : partitions) {
     epochs_.erase(partition);
     stopped_.erase(partition);
+    positions_.erase(partition);
     inbox_.forget(partition);
     log::info("persister.left", {{"partition", partition.value}});
   }
@@ -209,6 +215,7 @@ void Service::on_failed(const std::string& why) {
 void Service::restart(Partition partition) {
   if (consumer_) consumer_->stop(partition);
   epochs_[partition] = ++last_epoch_;
+  positions_.erase(partition);
   inbox_.start(partition, last_epoch_);
 }
 
@@ -217,6 +224,7 @@ void Service::stop_partition(Partition partition, std::string why) {
   if (consumer_) consumer_->stop(partition);
   inbox_.forget(partition);
   epochs_.erase(partition);
+  positions_.erase(partition);
   stopped_[partition] = std::move(why);
   numbers_->stopped.set(static_cast<double>(stopped_.size()));
 }
@@ -247,8 +255,34 @@ void Service::stored(const Stored& report) {
   }
   const auto held = epochs_.find(report.partition);
   if (held == epochs_.end() || held->second != report.epoch || !consumer_) return;
+  positions_[report.partition] = report.position;
   consumer_->commit(report.partition, report.position);
   if (report.has_room) consumer_->resume(report.partition);
+}
+
+// R13: below min(position, what came `keep_hours` ago). A partition to which nothing came since keeps what it has.
+void Service::trim() {
+  const auto now = clock_.wall().value, keep = std::uint64_t{settings_.keep_hours} * 3'600'000;
+  log_.since(chat::TimeMs{now > keep ? now - keep : 0},
+             [this, alive = std::weak_ptr(alive_)](const std::expected<std::vector<std::optional<Offset>>, eventlog::Error>& young) {
+               if (alive.expired() || !young) return;  // the next round is soon enough
+               for (const auto& [partition, position] : positions_) {
+                 if (partition.value >= young->size() || !(*young)[partition.value]) continue;
+                 const Offset before = std::min(position, *(*young)[partition.value]);
+                 if (before <= trimmed_[partition]) continue;
+                 log_.trim(partition, before, [this, alive, partition, before](const std::expected<void, eventlog::Error>& done) {
+                   if (alive.expired()) return;
+                   if (done)
+                     trimmed_[partition] = before;
+                   else
+                     log::warn("persister.trim", {{"partition", partition.value}, {"why", done.error().message}});
+                 });
+               }
+             });
+  trim_.expires_after(std::chrono::milliseconds(settings_.trim_every_ms));
+  trim_.async_wait([this, alive = std::weak_ptr(alive_)](boost::system::error_code error) {
+    if (!error && !alive.expired()) trim();
+  });
 }
 
 // R10: any number of times; the fold takes the first. A record under way is not made again at once.

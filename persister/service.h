@@ -5,7 +5,8 @@
 //
 // Joins the consumer group, starts every assigned partition at the store's position and nowhere else (R11), pauses what the
 // writing thread cannot take, commits the group's offsets behind the store (R17 reads them), turns due schedules into records
-// (R10). A partition that cannot be read or folded stops, with a metric and a log line; it never skips (R6, R13).
+// (R10), deletes from the log what is stored and old (R13). A partition that cannot be read or folded stops, with a metric and
+// a log line; it never skips (R6, R13).
 //
 // Thread: that of the io_context, except that the given writer and `prepare` are used on a thread of the Service's own.
 #pragma once
@@ -32,6 +33,8 @@ struct ServiceSettings {
   std::uint32_t fetch_min_bytes = 65'536;  // the log lets entries gather up to this ...
   std::uint32_t fetch_wait_ms = 20;        // ... for so long
   std::uint32_t due_every_ms = 1'000;      // how often due schedules are looked for
+  std::uint32_t keep_hours = 24;           // R13: what is stored and older is deleted from the log; 0: nothing ever
+  std::uint32_t trim_every_ms = 60'000;    // tests look more often
 };
 
 // persister.*
@@ -72,6 +75,7 @@ class Service final : public eventlog::ConsumerEvents {
   void open_log();
   void opened(const store::Result<void>& outcome);
   void join_group();
+  void trim();
   void restart(Partition partition);
   void stop_partition(Partition partition, std::string why);
   void stored(const Stored& report);
@@ -94,9 +98,11 @@ class Service final : public eventlog::ConsumerEvents {
   std::unique_ptr<eventlog::Producer> producer_;
   std::map<Partition, Epoch> epochs_;  // of partitions we hold
   Epoch last_epoch_ = 0;
+  std::map<Partition, Offset> positions_;  // of those, as last told
+  std::map<Partition, Offset> trimmed_;
   std::map<Partition, std::string> stopped_;
   std::map<std::pair<Partition, Offset>, chat::TimeMs> fired_;  // schedules made into records lately
-  boost::asio::steady_timer retry_;
+  boost::asio::steady_timer retry_, trim_;
   std::function<void()> done_;
   bool begun_ = false;
   std::shared_ptr<int> alive_ = std::make_shared<int>();

@@ -73,6 +73,8 @@ class ServiceTest : public ::testing::Test {
     settings.worker.batch_wait_ms = 1;
     settings.group = std::move(group);
     settings.due_every_ms = due_every_ms_;
+    settings.keep_hours = 1;
+    settings.trim_every_ms = 50;
     if (!writer) writer = std::make_unique<store::postgres::Writer>(dsn_);
     auto made = std::make_unique<Service>(
         settings, ServicePorts{.io = io_,
@@ -179,7 +181,15 @@ class ServiceTest : public ::testing::Test {
   eventlog::kafka::Settings kafka_{.bootstrap = test::services().bootstrap, .topic = test::fresh_topic("persister", kPartitions)};
   std::unique_ptr<eventlog::Log> log_ = eventlog::kafka::make_log(kafka_, io_);
   std::unique_ptr<eventlog::Producer> producer_ = log_->producer();
-  runtime::SystemClock clock_;
+  class Shifted final : public runtime::Clock {
+   public:
+    chat::TimeMs wall() const override { return {real_.wall().value + ahead_ms.load()}; }
+    chat::TimeMs steady() const override { return real_.steady(); }
+    std::atomic<std::uint64_t> ahead_ms = 0;
+
+   private:
+    runtime::SystemClock real_;
+  } clock_;
   runtime::Metrics metrics_{"persister", "test"};
   runtime::Health health_{clock_};
   runtime::Counter lost_ = metrics_.counter("parley_persister_lost_total", "Batches lost to a rival by the compare-and-set.");
@@ -435,6 +445,36 @@ TEST_F(ServiceTest, ManyDueAtOnceDoNotWaitForEachOther) {
   const auto begun = std::chrono::steady_clock::now();
   ASSERT_TRUE(run_until([&] { return events() == 600; }));
   EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(8));  // a page each 5 s: at least 10 s
+}
+
+TEST_F(ServiceTest, WhatIsStoredAndOldIsDeletedFromTheLog) {  // R13
+  auto one = service();
+  const auto begins = [&] {
+    std::optional<std::vector<Offset>> out;
+    log_->begins([&](const auto& told) { out = told.value_or(std::vector<Offset>{}); });
+    EXPECT_TRUE(run_until([&] { return out.has_value(); }));
+    return *out;
+  };
+  const Partition partition = partition_of(conversation(1));
+  for (int i = 0; i < 20; ++i) send(1, "old");
+  ASSERT_TRUE(all_stored());
+  const auto old = clock_.wall().value;
+  while (clock_.wall().value <= old + 1'000) io_.run_one_for(std::chrono::milliseconds(20));
+  send(1, "young");
+  ASSERT_TRUE(all_stored());
+  EXPECT_EQ(begins(), std::vector<Offset>(kPartitions));
+  clock_.ahead_ms = 3'600'000 - (clock_.wall().value - old) + 500;  // the old ones are older than an hour, the young one is not
+  ASSERT_TRUE(run_until([&] { return begins()[partition.value] == Offset{20}; }));
+  clock_.ahead_ms = 2 * 3'600'000;  // all are; where nothing is young nothing is deleted
+  for (int i = 0; i < 20; ++i) io_.run_one_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(begins()[partition.value], Offset{20});
+  one.reset();  // a successor's position is still inside
+  clock_.ahead_ms = 0;
+  one = service();
+  send(1, "after");
+  ASSERT_TRUE(all_stored());
+  expect_exactly_once();
+  EXPECT_TRUE(one->stopped().empty());
 }
 
 }  // namespace

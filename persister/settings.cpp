@@ -11,6 +11,8 @@ void declare(runtime::Config& config, ServiceSettings& settings) {
   config.text("persister.member", settings.member, "Static membership in the group, for quick restarts: a name of its own for each persister, or empty.");
   config.number("persister.fetch_min_bytes", settings.fetch_min_bytes, 1, 64 << 20, "The broker lets records gather up to this ...");
   config.number("persister.fetch_wait_ms", settings.fetch_wait_ms, 1, 10'000, "... for so long.");
+  config.number("persister.keep_hours", settings.keep_hours, 0, 87'600,
+                "What is stored and older is deleted from the log; 0: never. A database restored from an older backup cannot catch up.");
   config.number("persister.due_every_ms", settings.due_every_ms, 10, 600'000, "How often scheduled messages that are due are looked for.");
 }
 

@@ -23,6 +23,7 @@ class SteppedLog final : public eventlog::Log {
   void open(eventlog::Callback<eventlog::Topic> done) override { log_.open(std::move(done)); }
   void ends(eventlog::Callback<std::vector<Offset>> done) override { log_.ends(std::move(done)); }
   void begins(eventlog::Callback<std::vector<Offset>> done) override { log_.begins(std::move(done)); }
+  void since(chat::TimeMs time, eventlog::Callback<std::vector<std::optional<Offset>>> done) override { log_.since(time, std::move(done)); }
   void committed(std::string group, eventlog::Callback<std::vector<std::optional<Offset>>> done) override { log_.committed(std::move(group), std::move(done)); }
   void trim(Partition p, Offset before, eventlog::Callback<void> done) override { log_.trim(p, before, std::move(done)); }
   std::unique_ptr<eventlog::Producer> producer() override { return log_.producer(); }

@@ -20,36 +20,47 @@ namespace {
 using Offsets = std::vector<Offset>;
 constexpr std::chrono::milliseconds kAskAgain{20};
 
+using MaybeOffsets = std::vector<std::optional<Offset>>;
+
 // One request to each broker that leads partitions: the old meaning of a "time" below zero, RD_KAFKA_OFFSET_END and
-// _BEGINNING, is the end and the begin. (rd_kafka_query_watermark_offsets would ask partition by partition.)
-std::expected<Offsets, Error> query_offsets_once(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, std::int64_t which, int timeout_ms) {
+// _BEGINNING, is the end and the begin. (rd_kafka_query_watermark_offsets would ask partition by partition.) Absent: no entry
+// of that time or later.
+std::expected<MaybeOffsets, Error> query_times(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, std::int64_t time, int timeout_ms) {
   const auto list = make_partitions(static_cast<int>(partitions));
-  for (std::uint32_t p = 0; p < partitions; ++p) rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), static_cast<std::int32_t>(p))->offset = which;
+  for (std::uint32_t p = 0; p < partitions; ++p) rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), static_cast<std::int32_t>(p))->offset = time;
   if (const auto code = rd_kafka_offsets_for_times(client, list.get(), timeout_ms)) return std::unexpected(error_of(code, "offsets"));
-  Offsets out;
+  MaybeOffsets out;
   for (int i = 0; i < list->cnt; ++i) {
     const auto& each = list->elems[i];
     if (each.err) return std::unexpected(error_of(each.err, "offsets"));
-    if (each.offset < 0) return std::unexpected(Error{Errc::unavailable, "offsets: none told"});
-    out.push_back({static_cast<std::uint64_t>(each.offset)});
+    if (each.offset < 0 && time < 0) return std::unexpected(Error{Errc::unavailable, "offsets: none told"});
+    out.push_back(each.offset < 0 ? std::nullopt : std::optional(Offset{static_cast<std::uint64_t>(each.offset)}));
   }
   return out;
 }
 
 // While leaders move (a new topic, a broker that ended) it is asked again until the time is up.
-std::expected<Offsets, Error> query_offsets(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, std::int64_t which,
-                                            std::chrono::milliseconds timeout) {
+std::expected<MaybeOffsets, Error> query_times_again(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, std::int64_t time,
+                                                     std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   for (;;) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    auto result = query_offsets_once(client, topic, partitions, which, static_cast<int>(std::max(left.count(), std::chrono::milliseconds::rep{1})));
+    auto result = query_times(client, topic, partitions, time, static_cast<int>(std::max(left.count(), std::chrono::milliseconds::rep{1})));
     if (result || std::chrono::steady_clock::now() + kAskAgain >= deadline) return result;
     std::this_thread::sleep_for(kAskAgain);
   }
 }
 
-std::expected<std::vector<std::optional<Offset>>, Error> query_committed(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions,
-                                                                         int timeout_ms) {
+std::expected<Offsets, Error> query_offsets(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, std::int64_t which,
+                                            std::chrono::milliseconds timeout) {
+  const auto found = query_times_again(client, topic, partitions, which, timeout);
+  if (!found) return std::unexpected(found.error());
+  Offsets out;
+  for (const auto& each : *found) out.push_back(each.value());
+  return out;
+}
+
+std::expected<MaybeOffsets, Error> query_committed(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, int timeout_ms) {
   const auto list = make_partitions(static_cast<int>(partitions));
   rd_kafka_topic_partition_list_add_range(list.get(), topic.c_str(), 0, static_cast<std::int32_t>(partitions) - 1);
   if (const auto code = rd_kafka_committed(client, list.get(), timeout_ms)) return std::unexpected(error_of(code, "committed"));
@@ -98,19 +109,24 @@ class KafkaLog final : public Log {
   void ends(Callback<Offsets> done) override { ends_.ask(std::move(done)); }
   void begins(Callback<Offsets> done) override { begins_.ask(std::move(done)); }
 
+  void since(TimeMs time, Callback<MaybeOffsets> done) override {
+    if (!opened(done)) return;
+    on_worker<MaybeOffsets>(std::move(done), [client = client_.get(), topic = settings_.topic, partitions = partitions_, time,
+                                              timeout = std::chrono::milliseconds(settings_.query_timeout_ms)] {
+      return query_times_again(client, topic, partitions, static_cast<std::int64_t>(time.value), timeout);
+    });
+  }
+
   // Asked by a consumer that never joins: librdkafka 2.0.2 aborts the process (rd_kafka_enq_once_del_source_return) when an
   // admin request, ListConsumerGroupOffsets, is out of time while it still looks for the group's coordinator.
-  void committed(std::string group, Callback<std::vector<std::optional<Offset>>> done) override {
+  void committed(std::string group, Callback<MaybeOffsets> done) override {
     if (!opened(done)) return;
     auto& asker = askers_[group];
     if (!asker) asker = Conf(settings_).set("group.id", group).set("enable.auto.commit", "false").events(RD_KAFKA_EVENT_ERROR).make(RD_KAFKA_CONSUMER);
-    worker_->post([client = asker.get(), topic = settings_.topic, partitions = partitions_, timeout_ms = static_cast<int>(settings_.query_timeout_ms),
-                   &io = io_, alive = std::weak_ptr(alive_), done = std::move(done)]() mutable {
-      auto result = query_committed(client, topic, partitions, timeout_ms);
-      boost::asio::post(io, [alive = std::move(alive), done = std::move(done), result = std::move(result)]() mutable {
-        if (!alive.expired()) done(std::move(result));
-      });
-    });
+    on_worker<MaybeOffsets>(
+        std::move(done), [client = asker.get(), topic = settings_.topic, partitions = partitions_, timeout_ms = static_cast<int>(settings_.query_timeout_ms)] {
+          return query_committed(client, topic, partitions, timeout_ms);
+        });
   }
 
   void trim(Partition partition, Offset before, Callback<void> done) override {
@@ -147,11 +163,16 @@ class KafkaLog final : public Log {
 
   void offsets(std::int64_t which, Callback<Offsets> done) {
     if (!opened(done)) return;
-    worker_->post([client = client_.get(), topic = settings_.topic, partitions = partitions_, which,
-                   timeout = std::chrono::milliseconds(settings_.query_timeout_ms), &io = io_, alive = std::weak_ptr(alive_),
-                   done = std::move(done)]() mutable {
-      auto result = query_offsets(client, topic, partitions, which, timeout);
-      boost::asio::post(io, [alive = std::move(alive), done = std::move(done), result = std::move(result)]() mutable {
+    on_worker<Offsets>(std::move(done),
+                       [client = client_.get(), topic = settings_.topic, partitions = partitions_, which,
+                        timeout = std::chrono::milliseconds(settings_.query_timeout_ms)] { return query_offsets(client, topic, partitions, which, timeout); });
+  }
+
+  // What blocks; `done` is told on the loop, unless this is gone by then.
+  template <class T>
+  void on_worker(Callback<T> done, auto query) {
+    worker_->post([query = std::move(query), &io = io_, alive = std::weak_ptr(alive_), done = std::move(done)]() mutable {
+      boost::asio::post(io, [alive = std::move(alive), done = std::move(done), result = query()]() mutable {
         if (!alive.expired()) done(std::move(result));
       });
     });

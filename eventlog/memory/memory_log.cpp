@@ -236,6 +236,18 @@ void MemoryLog::begins(Callback<std::vector<Offset>> done) {
   });
 }
 
+void MemoryLog::since(TimeMs time, Callback<std::vector<std::optional<Offset>>> done) {
+  ask<std::vector<std::optional<Offset>>>(std::move(done), [&]() -> std::expected<std::vector<std::optional<Offset>>, Error> {
+    std::vector<std::optional<Offset>> out;
+    for (std::uint32_t p = 0; p < broker_.settings().partitions; ++p) {
+      auto entry = broker_.at_or_after(Partition{p}, broker_.begin(Partition{p}));
+      while (entry && entry->time < time) entry = broker_.at_or_after(Partition{p}, entry->offset.next());
+      out.push_back(entry ? std::optional(entry->offset) : std::nullopt);
+    }
+    return out;
+  });
+}
+
 void MemoryLog::committed(std::string group, Callback<std::vector<std::optional<Offset>>> done) {
   ask<std::vector<std::optional<Offset>>>(std::move(done), [&]() -> std::expected<std::vector<std::optional<Offset>>, Error> {
     std::vector<std::optional<Offset>> out;

@@ -180,6 +180,7 @@ class MemoryLog final : public Log {
   // What is told is the state at the time of asking: the oldest that a real log may tell.
   void ends(Callback<std::vector<Offset>> done) override;
   void begins(Callback<std::vector<Offset>> done) override;
+  void since(TimeMs time, Callback<std::vector<std::optional<Offset>>> done) override;
   void committed(std::string group, Callback<std::vector<std::optional<Offset>>> done) override;
   void trim(Partition partition, Offset before, Callback<void> done) override;
   std::unique_ptr<Producer> producer() override { return make_producer(); }

@@ -44,6 +44,10 @@ constexpr Sql kTopic = "select t.id, (select count(*) from log_partitions), curr
 
 constexpr Sql kEnds = "select next_offset from log_partitions order by partition";
 constexpr Sql kBegins = "select begin_offset from log_partitions order by partition";
+// Times never decrease along a partition, and what is older is deleted from time to time: the walk is short.
+constexpr Sql kSince =
+    "select (select e.log_offset from log_entries e where e.partition = p.partition and e.log_offset >= p.begin_offset and e.time_ms >= $1"
+    " order by e.log_offset limit 1) from log_partitions p order by p.partition";
 constexpr Sql kCommitted =
     "select c.next_offset from log_partitions p left join log_committed c on c.partition = p.partition and c.consumer_group = $1 order by p.partition";
 constexpr Sql kMoveBegin = "update log_partitions set begin_offset = least($2, next_offset) where partition = $1 and begin_offset < least($2, next_offset)";
@@ -101,16 +105,9 @@ class PostgresLog final : public Log {
   void ends(Callback<Offsets> done) override { ends_.ask(std::move(done)); }
   void begins(Callback<Offsets> done) override { begins_.ask(std::move(done)); }
 
+  void since(TimeMs time, Callback<std::vector<std::optional<Offset>>> done) override { some_offsets(kSince, Params().i8(time.value), std::move(done)); }
   void committed(std::string group, Callback<std::vector<std::optional<Offset>>> done) override {
-    reads_->query(kCommitted, Params().text(group), later<Pool::Outcome>([done = std::move(done)](Pool::Outcome result) mutable {
-                    if (!result) return done(std::unexpected(error_of(result.error())));
-                    std::vector<std::optional<Offset>> out;
-                    for (int i = 0; i < result->size(); ++i) {
-                      const auto offset = (*result)[i].maybe_u8(0);
-                      out.push_back(offset ? std::optional(Offset{*offset}) : std::nullopt);
-                    }
-                    done(std::move(out));
-                  }));
+    some_offsets(kCommitted, Params().text(group), std::move(done));
   }
 
   void trim(Partition partition, Offset before, Callback<void> done) override {
@@ -157,6 +154,18 @@ class PostgresLog final : public Log {
                     if (!result) return done(std::unexpected(error_of(result.error())));
                     Offsets out;
                     for (int i = 0; i < result->size(); ++i) out.push_back(Offset{(*result)[i].u8(0)});
+                    done(std::move(out));
+                  }));
+  }
+
+  void some_offsets(Sql sql, Params params, Callback<std::vector<std::optional<Offset>>> done) {
+    reads_->query(sql, std::move(params), later<Pool::Outcome>([done = std::move(done)](Pool::Outcome result) mutable {
+                    if (!result) return done(std::unexpected(error_of(result.error())));
+                    std::vector<std::optional<Offset>> out;
+                    for (int i = 0; i < result->size(); ++i) {
+                      const auto offset = (*result)[i].maybe_u8(0);
+                      out.push_back(offset ? std::optional(Offset{*offset}) : std::nullopt);
+                    }
                     done(std::move(out));
                   }));
   }

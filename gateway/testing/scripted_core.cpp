@@ -29,6 +29,7 @@ struct NoLog final : eventlog::Log {
   void open(eventlog::Callback<eventlog::Topic>) override { std::abort(); }
   void ends(eventlog::Callback<std::vector<chat::Offset>>) override { std::abort(); }
   void begins(eventlog::Callback<std::vector<chat::Offset>>) override { std::abort(); }
+  void since(chat::TimeMs, eventlog::Callback<std::vector<std::optional<chat::Offset>>>) override { std::abort(); }
   void committed(std::string, eventlog::Callback<std::vector<std::optional<chat::Offset>>>) override { std::abort(); }
   void trim(chat::Partition, chat::Offset, eventlog::Callback<void>) override { std::abort(); }
   std::unique_ptr<eventlog::Producer> producer() override { std::abort(); }
