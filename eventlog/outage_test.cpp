@@ -253,6 +253,34 @@ TEST_P(Outage, TrimmingFailsWhileTheServerIsAway) {
   EXPECT_EQ((*begins)[0], Offset{1});
 }
 
+// A table that grew while nobody read: 90 MB that are no answer within a tenth of a second.
+TEST(LogTable, AFetchThatDoesNotEndInTimeAsksForLess) {
+  const std::string dsn = parley::test::fresh_database("shrink");
+  boost::asio::io_context io;
+  const auto until = [&](std::predicate auto holds) {
+    const auto deadline = steady_clock::now() + std::chrono::seconds(60);
+    while (!holds() && steady_clock::now() < deadline) io.run_one_for(milliseconds(10));
+    return holds();
+  };
+  constexpr std::size_t kEntries = 1'500;
+  {
+    const auto log = postgres::make_log({.dsn = dsn, .queue_bytes = 256 << 20}, io);
+    bool open = false;
+    log->open([&](const auto& topic) { open = topic.has_value(); });
+    ASSERT_TRUE(until([&] { return open; }));
+    const auto producer = log->producer();
+    std::size_t landed = 0;
+    for (std::size_t i = 0; i < kEntries; ++i)
+      ASSERT_TRUE(producer->produce(kFirst, "k", std::string(60'000, 'x'), "", [&](const auto& outcome) { landed += outcome.has_value() ? 1 : 0; }));
+    ASSERT_TRUE(until([&] { return landed == kEntries; }));
+  }
+  const auto log = postgres::make_log({.dsn = dsn, .query_timeout_ms = 100, .fetch_entries = 100'000, .fetch_bytes = 1u << 30}, io);
+  Reader reader;
+  const auto consumer = log->consumer({.group = "shrink"}, reader);
+  consumer->start(kFirst, Offset{0});
+  EXPECT_TRUE(until([&] { return reader.read.size() == kEntries; })) << reader.read.size();
+}
+
 INSTANTIATE_TEST_SUITE_P(Log, Outage, testing::Values(OwnServer::Kind::kafka, OwnServer::Kind::postgres),
                          [](const auto& info) { return info.param == OwnServer::Kind::kafka ? "kafka" : "postgres"; });
 
