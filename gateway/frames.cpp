@@ -99,12 +99,16 @@ client::Marker marker_of(const store::Marks& marks) {
   return marker;
 }
 
+std::string_view beginning(std::string_view utf8, std::size_t bytes) {
+  if (utf8.size() <= bytes) return utf8;
+  while (bytes > 0 && (static_cast<unsigned char>(utf8[bytes]) & 0xC0) == 0x80) --bytes;
+  return utf8.substr(0, bytes);
+}
+
 void truncate_text(client::Message& message) {
   if (!message.has_text() || message.text().body().size() <= kSummaryText) return;
   std::string& body = *message.mutable_text()->mutable_body();
-  std::size_t end = kSummaryText;
-  while (end > 0 && (static_cast<unsigned char>(body[end]) & 0xC0) == 0x80) --end;
-  body.resize(end);
+  body.resize(beginning(body, kSummaryText).size());
   message.set_truncated(true);
 }
 

@@ -38,7 +38,9 @@ client::Event event_of(const store::StoredEvent& stored, chat::TimeMs now);
 client::Marker marker_of(const store::Marks& marks);
 client::Summary summary_of(const store::Summary& summary, chat::TimeMs now);
 
-// D7: cuts a text to 256 bytes at a character boundary.
+// At most so many bytes of a text, without a part of a character.
+std::string_view beginning(std::string_view utf8, std::size_t bytes);
+// D7: cuts a text to 256 bytes.
 void truncate_text(client::Message& message);
 
 }  // namespace parley::gateway

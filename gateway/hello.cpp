@@ -53,7 +53,7 @@ void Hello::hello(Session& session, client::Frame&& frame) {
   session.stage = Stage::greeting;
   session.login = identity->login;
   session.device = hello.device_id();
-  session.platform = hello.platform().substr(0, kPlatformBytes);
+  session.platform = beginning(hello.platform(), kPlatformBytes);
   session.opened = wall;
   session.expires = {sessions_.now().value + (identity->expires.value > wall.value ? identity->expires.value - wall.value : 0)};
   session.greeting = std::make_unique<Greeting>();
