@@ -318,14 +318,10 @@ bool Attempts::produce(Session& session, Item& item) {
   return true;
 }
 
-void Attempts::produce_mark(Session& session, chat::Record record, std::uint32_t req_id, bool answered) {
+void Attempts::produce_mark(Session& session, chat::Record record, std::uint32_t req_id) {
   record.device = session.device;
   auto attempt = publisher_.produce(record, session.id, {});
-  if (!attempt) {
-    if (answered) refuse(session, req_id, {}, Code::unavailable, "the log takes nothing now", kRetryMs);
-    return;
-  }
-  if (!answered) return;
+  if (!attempt) return refuse(session, req_id, {}, Code::unavailable, "the log takes nothing now", kRetryMs);
   unanswered(session).marks.push_back({.attempt = *attempt, .req_id = req_id, .conversation = record.conversation});
   chat::TimeMs now = sessions_.now();
   unlogged_.push_back({{now.value + settings_.produce_answer_ms}, session.id, *attempt});

@@ -29,7 +29,7 @@ class Attempts {
 
   void accept(Session& session, std::unique_ptr<Operation> operation, std::uint32_t req_id);
   // A mark: no id, no order, no look-up; answered by `result` where it bears a reqId.
-  void produce_mark(Session& session, chat::Record record, std::uint32_t req_id, bool answered);
+  void produce_mark(Session& session, chat::Record record, std::uint32_t req_id);
   // Why a request failed, with nothing queued for it.
   void refuse(Session& session, std::uint32_t req_id, const RequestIds& ids, chat::Code code, std::string message, std::uint32_t retry_after_ms = 0);
 

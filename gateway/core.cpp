@@ -30,7 +30,7 @@ class Core::Impl {
         deliver_(settings_, sessions_, publisher_, attempts_),
         resumes_(settings_, ports_, topic_, sessions_, routers_, reads_, deliver_),
         hello_(settings_, ports_, sessions_, routers_, rates_, users_, resumes_, instance),
-        reading_(settings_, ports_, sessions_, publisher_, reads_, rates_, attempts_),
+        reading_(ports_, sessions_, publisher_, reads_, rates_, attempts_),
         drain_(sessions_) {
     publisher_.on_logged([this](ConnectionId connection, std::uint64_t attempt, chat::Partition partition, auto offset) {
       attempts_.on_logged(connection, attempt, partition, std::move(offset));
@@ -174,7 +174,7 @@ class Core::Impl {
     reads_.on_tick();
     attempts_.on_tick(progress_.at());
     rates_.on_tick();
-    reading_.on_tick();
+    reading_.on_tick(drain_.draining() && sessions_.empty());
     if (progress_.gaps(sessions_.now())) resumes_.ask_everyone("gap");
     resumes_.on_tick();
     drain_.on_tick(ports_.clock.wall());
@@ -182,7 +182,7 @@ class Core::Impl {
   }
 
   void drain(std::uint32_t window_ms, chat::TimeMs deadline) { drain_.begin(window_ms, deadline, ports_.clock.wall(), instance_); }
-  bool drained() const { return drain_.draining() && sessions_.empty() && publisher_.in_flight() == 0; }
+  bool drained() const { return drain_.draining() && sessions_.empty() && reading_.settled() && publisher_.in_flight() == 0; }
 
   Stats stats() {
     Stats stats;
@@ -222,9 +222,13 @@ class Core::Impl {
       case client::Frame::kResume:
         return resume(session, frame);
       case client::Frame::kAck: {
-        std::vector<store::Cursor> cursors;
-        if (reading_.ack(session, frame.ack(), req_id, cursors)) resumes_.on_ack(session, cursors);
-        return;
+        auto cursors = read_cursors(frame.ack().cursors(), settings_.limits.cursors);
+        if (!cursors) {
+          if (req_id != 0) attempts_.refuse(session, req_id, {}, Code::invalid, std::string(cursors.error()));
+          return;
+        }
+        reading_.ack(session, *cursors, req_id);
+        return resumes_.on_ack(session, *cursors);
       }
       case client::Frame::kHistory:
         return reading_.history(session, frame.history(), req_id);
@@ -247,10 +251,9 @@ class Core::Impl {
   void resume(Session& session, const client::Frame& frame) {
     const client::Resume& asked = frame.resume();
     auto refuse = [&](Code code, std::string message) { attempts_.refuse(session, frame.req_id(), {}, code, std::move(message)); };
-    if (static_cast<std::uint32_t>(asked.cursors_size()) > settings_.limits.cursors) return refuse(Code::invalid, "too many cursors");
-    auto cursors = read_cursors(asked.cursors());
-    if (!cursors) return refuse(Code::invalid, "cursors.conversation is not a UUID");
-    if (!rates_.take_read(session.user)) return refuse(Code::rate_limited, "too many requests");
+    auto cursors = read_cursors(asked.cursors(), settings_.limits.cursors);
+    if (!cursors) return refuse(Code::invalid, std::string(cursors.error()));
+    if (!rates_.take_read(session.user, cursors->size())) return refuse(Code::rate_limited, "too many requests");
     resumes_.begin(session, std::move(*cursors), asked.sync_token(), frame.req_id(), routers_.epoch());
   }
 

@@ -60,6 +60,7 @@ class Outgoing {
   explicit Outgoing(client::Frame frame) : frame_(std::move(frame)) {}
   const client::Frame& frame() const { return frame_; }
   bool ephemeral = false;  // first to be shed when an outbox fills
+  store::Cursor receipt;   // an ack up to here becomes a mark (D31); seq 0: none does
   // Complete WebSocket messages as sent (header included), filled by the shell.
   mutable std::string wire_protobuf, wire_json;
 

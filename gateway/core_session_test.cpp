@@ -554,20 +554,6 @@ TEST_F(CoreSession, mark_read_answers_and_tells_the_others) {
   EXPECT_EQ(of(stranger).at(F::kNack).nack().code(), "notFound");
 }
 
-TEST_F(CoreSession, delivered_marks_are_coalesced) {
-  start();
-  auto c = conversation(3);
-  auto b = connect(2), a = connect(1);
-  std::size_t before = records.size();
-  for (std::uint64_t seq = 1; seq <= 3; ++seq) give(b, ack_frame(c, seq));
-  EXPECT_EQ(records.size(), before);
-  pass(600);
-  EXPECT_EQ(records.size(), before + 1) << "D31";
-  EXPECT_EQ(of(a).last(F::kMarker).marker().delivered_seq(), 3u);
-  pass(5'000);
-  EXPECT_EQ(records.size(), before + 1);
-}
-
 TEST_F(CoreSession, reads_have_their_own_larger_bucket) {
   start();
   auto c = conversation(1);

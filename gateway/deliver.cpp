@@ -28,7 +28,10 @@ OutgoingPtr frame_of(const link::Delivery& delivery) {
   } else {
     return nullptr;
   }
-  return std::make_shared<Outgoing>(std::move(frame));
+  auto outgoing = std::make_shared<Outgoing>(std::move(frame));
+  if (delivery.receipts())
+    if (auto conversation = chat::ConversationId::from_bytes(delivery.conversation())) outgoing->receipt = {*conversation, {delivery.event().seq()}};
+  return outgoing;
 }
 
 }  // namespace

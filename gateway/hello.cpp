@@ -25,12 +25,13 @@ Hello::Hello(const Settings& settings, Ports& ports, Sessions& sessions, Routers
       ids_(seed),
       jitter_(seed | 1) {}
 
-std::optional<std::vector<store::Cursor>> read_cursors(const google::protobuf::RepeatedPtrField<client::Cursor>& cursors) {
+std::expected<std::vector<store::Cursor>, std::string_view> read_cursors(const google::protobuf::RepeatedPtrField<client::Cursor>& cursors, std::uint32_t most) {
+  if (static_cast<std::uint32_t>(cursors.size()) > most) return std::unexpected("too many cursors");
   std::vector<store::Cursor> out;
   out.reserve(static_cast<std::size_t>(cursors.size()));
   for (const client::Cursor& cursor : cursors) {
     auto conversation = chat::parse_id<chat::ConversationId>(cursor.conversation());
-    if (!conversation) return std::nullopt;
+    if (!conversation) return std::unexpected("cursors.conversation is not a UUID");
     out.push_back({*conversation, {cursor.seq()}});
   }
   return out;
@@ -39,9 +40,8 @@ std::optional<std::vector<store::Cursor>> read_cursors(const google::protobuf::R
 void Hello::hello(Session& session, client::Frame&& frame) {
   const client::Hello& hello = frame.hello();
   if (!valid_device(hello.device_id())) return sessions_.fail(session, Close::bad_frame, "deviceId is 1-64 of A-Z a-z 0-9 . _ -");
-  if (static_cast<std::uint32_t>(hello.cursors_size()) > settings_.limits.cursors) return sessions_.fail(session, Close::bad_frame, "too many cursors");
-  auto cursors = read_cursors(hello.cursors());
-  if (!cursors) return sessions_.fail(session, Close::bad_frame, "cursors.conversation is not a UUID");
+  auto cursors = read_cursors(hello.cursors(), settings_.limits.cursors);
+  if (!cursors) return sessions_.fail(session, Close::bad_frame, cursors.error());
   chat::TimeMs wall = ports_.clock.wall();
   auto identity = ports_.tokens.verify(hello.token(), wall);
   if (!identity) {

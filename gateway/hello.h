@@ -51,7 +51,7 @@ class Hello {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-// Cursors of a `hello`, `resume` or `ack`; nothing where one is malformed.
-std::optional<std::vector<store::Cursor>> read_cursors(const google::protobuf::RepeatedPtrField<client::Cursor>& cursors);
+// Cursors of a `hello`, `resume` or `ack`, or what is wrong with them.
+std::expected<std::vector<store::Cursor>, std::string_view> read_cursors(const google::protobuf::RepeatedPtrField<client::Cursor>& cursors, std::uint32_t most);
 
 }  // namespace parley::gateway

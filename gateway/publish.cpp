@@ -18,7 +18,7 @@ Publisher::Publisher(const Settings& settings, eventlog::Producer& producer, std
 std::expected<std::uint64_t, eventlog::Error> Publisher::produce(chat::Record& record, ConnectionId connection, std::string_view traceparent) {
   std::uint64_t attempt = ++attempts_;
   record.fold_version = settings_.fold_version;
-  record.origin = {.gateway = instance_, .connection = connection.value, .attempt = attempt};
+  if (connection.value != 0) record.origin = {.gateway = instance_, .connection = connection.value, .attempt = attempt};
   record.salt = chat::body_hash(settings_.salt_key, raw(attempt));
   record.limits = settings_.fold_limits;
   chat::Partition at = partition(record.conversation);

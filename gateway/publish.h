@@ -23,7 +23,7 @@ class Publisher {
   void on_logged(std::move_only_function<void(ConnectionId, std::uint64_t attempt, chat::Partition, std::expected<chat::Offset, eventlog::Error>)> logged) {
     logged_ = std::move(logged);
   }
-  // The number of the attempt, or why nothing was produced. Completes the record; `traceparent` empty: makes one.
+  // The number of the attempt, or why nothing was produced. Connection 0: nobody waits for the outcome. Completes the record; `traceparent` empty: makes one.
   std::expected<std::uint64_t, eventlog::Error> produce(chat::Record& record, ConnectionId connection, std::string_view traceparent);
   // R24.
   void purge(chat::Partition partition) { producer_.purge(partition); }

@@ -49,7 +49,9 @@ void Rates::refund(const chat::UserId& user) {
   e.tokens = std::min(e.tokens + 1, limits_.send_burst);
 }
 
-bool Rates::take_read(const chat::UserId& user) { return entry(user).reads.take(clock_.steady(), kReadsPerSecond, kReadBurst); }
+bool Rates::take_read(const chat::UserId& user, std::size_t cursors) {
+  return entry(user).reads.take(clock_.steady(), kReadsPerSecond, kReadBurst, 1 + static_cast<double>(cursors) / kCursorsPerRead);
+}
 
 void Rates::on_leased(const chat::UserId& user, std::uint32_t tokens, std::uint32_t retry_after_ms) {
   if (limits_.sends_per_second == 0) return;

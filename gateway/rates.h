@@ -19,11 +19,11 @@ namespace parley::gateway {
 struct TokenBucket {
   double tokens = -1;  // full at first use
   chat::TimeMs at{};
-  bool take(chat::TimeMs now, double per_second, double burst) {
+  bool take(chat::TimeMs now, double per_second, double burst, double cost = 1) {
     tokens = tokens < 0 ? burst : std::min(burst, tokens + static_cast<double>(now.value - at.value) * per_second / 1000);
     at = now;
-    if (tokens < 1) return false;
-    tokens -= 1;
+    if (tokens < cost) return false;
+    tokens -= cost;
     return true;
   }
 };
@@ -32,7 +32,7 @@ class Rates {
  public:
   static constexpr std::uint32_t kLease = 10;
   static constexpr std::uint64_t kIdleMs = 10'000, kAnswerMs = 1'000;
-  static constexpr double kReadsPerSecond = 100, kReadBurst = 200;
+  static constexpr double kReadsPerSecond = 100, kReadBurst = 200, kCursorsPerRead = 10;
 
   // nullopt: granted; else when to try again.
   using Granted = std::move_only_function<void(std::optional<std::uint32_t> retry_after_ms)>;
@@ -44,7 +44,7 @@ class Rates {
   void wait(const chat::UserId& user, Granted granted);
   // What was nacked costs nothing.
   void refund(const chat::UserId& user);
-  bool take_read(const chat::UserId& user);
+  bool take_read(const chat::UserId& user, std::size_t cursors = 0);  // kCursorsPerRead cursors cost as much as a request
 
   void on_leased(const chat::UserId& user, std::uint32_t tokens, std::uint32_t retry_after_ms);
   void on_tick();

@@ -18,8 +18,8 @@ bool page_full(std::size_t bytes, const Items& items) {
 
 }  // namespace
 
-Reading::Reading(const Settings& settings, Ports& ports, Sessions& sessions, Publisher& publisher, BarrierReads& reads, Rates& rates, Attempts& attempts)
-    : settings_(settings), ports_(ports), sessions_(sessions), publisher_(publisher), reads_(reads), rates_(rates), attempts_(attempts) {}
+Reading::Reading(Ports& ports, Sessions& sessions, Publisher& publisher, BarrierReads& reads, Rates& rates, Attempts& attempts)
+    : ports_(ports), sessions_(sessions), publisher_(publisher), reads_(reads), rates_(rates), attempts_(attempts) {}
 
 bool Reading::allowed(Session& session, std::uint32_t req_id) {
   if (rates_.take_read(session.user)) return true;
@@ -68,6 +68,7 @@ void Reading::history(Session& session, const client::History& request, std::uin
           *page.add_events() = std::move(event);
         }
         if (!ascending) std::reverse(page.mutable_events()->pointer_begin(), page.mutable_events()->pointer_end());
+        if (!page.events().empty()) sessions_.sent(*s, {query.conversation, {page.events().rbegin()->seq()}});
         sessions_.send(*s, std::move(frame));
       });
 }
@@ -113,40 +114,36 @@ void Reading::mark_read(Session& session, const client::MarkRead& request, std::
         record.conversation = conversation;
         record.actor = s->user;
         record.op = chat::op::MarkRead{.seq = target.seq, .number = target.number};
-        attempts_.produce_mark(*s, std::move(record), req_id, true);
+        attempts_.produce_mark(*s, std::move(record), req_id);
       });
 }
 
-bool Reading::ack(Session& session, const client::Ack& request, std::uint32_t req_id, std::vector<store::Cursor>& cursors) {
-  auto refuse = [&](Code code, std::string message) {
-    if (req_id != 0) attempts_.refuse(session, req_id, {}, code, std::move(message));
-    cursors.clear();
-    return false;
-  };
-  if (static_cast<std::uint32_t>(request.cursors_size()) > settings_.limits.cursors) return refuse(Code::invalid, "too many cursors");
-  for (const client::Cursor& cursor : request.cursors()) {
-    auto conversation = chat::parse_id<chat::ConversationId>(cursor.conversation());
-    if (!conversation) return refuse(Code::invalid, "cursors.conversation is not a UUID");
-    cursors.push_back({*conversation, {cursor.seq()}});
+void Reading::ack(Session& session, const std::vector<store::Cursor>& cursors, std::uint32_t req_id) {
+  if (!rates_.take_read(session.user, cursors.size())) {
+    if (req_id != 0) attempts_.refuse(session, req_id, {}, Code::rate_limited, "too many requests", 100);
+    return;
   }
-  if (!rates_.take_read(session.user)) return refuse(Code::rate_limited, "too many requests");
   for (const store::Cursor& cursor : cursors) {
-    Key key{session.user, cursor.conversation};
+    auto sent = std::ranges::find(session.sent, cursor.conversation, &store::Cursor::conversation);
+    if (sent == session.sent.end() || cursor.seq.value == 0) continue;
+    const Key key{session.user, cursor.conversation};
     auto it = delivered_.find(key);
     if (it == delivered_.end()) {
       if (delivered_.size() >= kDelivered) continue;
-      delivered_.emplace(key, Delivered{cursor.seq, session.id});
+      delivered_.emplace(key, Delivered{cursor.seq});  // the fold clamps it to what there is
       first_.emplace_back(chat::TimeMs{sessions_.now().value + kFirstMarkMs}, key);
     } else if (it->second.seq < cursor.seq) {
-      it->second = {cursor.seq, session.id};
+      it->second = {cursor.seq};
     }
+    if (sent->seq <= cursor.seq) session.sent.erase(sent);
   }
-  return true;
+  if (session.sent.empty()) session.sent = {};
 }
 
-void Reading::on_tick() {
+void Reading::on_tick(bool all) {
+  std::size_t most = kMarksPerTick;
   auto each_due = [&](std::deque<std::pair<chat::TimeMs, Key>>& timers) {
-    while (!timers.empty() && timers.front().first <= sessions_.now()) {
+    while (!timers.empty() && (all || timers.front().first <= sessions_.now()) && most > 0) {
       Key key = timers.front().second;
       timers.pop_front();
       auto it = delivered_.find(key);
@@ -157,19 +154,25 @@ void Reading::on_tick() {
       }
       it->second.fresh = false;
       next_.emplace_back(chat::TimeMs{sessions_.now().value + kNextMarkMs}, key);
-      // A mark counts for the user: any of his connections may bring it.
-      Session* session = sessions_.find(it->second.by);
-      if (!session) session = sessions_.of(key.user);
-      if (!session) continue;  // his next session acknowledges again
-      chat::Record record;
-      record.conversation = key.conversation;
-      record.actor = key.user;
-      record.op = chat::op::Delivered{it->second.seq};
-      attempts_.produce_mark(*session, std::move(record), 0, false);
+      produce(key, it->second.seq);
+      --most;
     }
   };
   each_due(first_);
   each_due(next_);
+}
+
+void Reading::produce(const Key& key, chat::Seq seq) {
+  chat::Record record;
+  record.conversation = key.conversation;
+  record.actor = key.user;
+  record.op = chat::op::Delivered{seq};
+  // One that the log does not take now is left to the next ack.
+  static_cast<void>(publisher_.produce(record, ConnectionId{}, {}));
+}
+
+bool Reading::settled() const {
+  return std::ranges::none_of(delivered_, [](const auto& pair) { return pair.second.fresh; });
 }
 
 }  // namespace parley::gateway

@@ -98,7 +98,11 @@ void Resumes::finish(Session& session, std::expected<BarrierReads::Fresh<store::
   store::ResumeResult& found = result->value;
   resuming.caught_up.set_sync_token(sync_token(topic_, *result->barrier));
   if (found.too_many || found.cursor_ahead) return resync(session, found.too_many ? "tooManyEvents" : "cursorAhead");
+  auto cursor = resuming.cursors.begin();  // in the order of the marks
   for (const store::Marks& marks : found.marks) {  // D28
+    while (cursor != resuming.cursors.end() && cursor->conversation != marks.conversation) ++cursor;
+    // What it got on an earlier connection and did not acknowledge there.
+    if (cursor != resuming.cursors.end() && marks.user == session.user && marks.delivered_seq < cursor->seq) sessions_.sent(session, *cursor);
     if (marks.read_seq.value == 0 && marks.delivered_seq.value == 0) continue;
     client::Frame frame;
     *frame.mutable_marker() = marker_of(marks);
@@ -140,6 +144,7 @@ void Resumes::replay(Session& session) {
     resuming.unacked.push_back({stored.event.conversation, stored.event.seq});
     client::Frame frame;
     *frame.mutable_event() = event_of(stored, ports_.clock.wall());
+    sessions_.sent(session, resuming.unacked.back());
     sessions_.send(session, std::move(frame));
     if (session.closed()) return;
   }

@@ -125,6 +125,7 @@ struct Session : TimingWheel::Node {
   std::unique_ptr<Greeting> greeting;
   std::unique_ptr<Resuming> resuming;
   std::unique_ptr<Unanswered> unanswered;
+  std::vector<store::Cursor> sent;  // what an ack may be about (D31), one a conversation, the newest last
   std::unique_ptr<std::move_only_function<void(client::Frame)>> rest;
   std::uint32_t ping_early_ms = 0;  // jitter of the first ping
   RouterId home{UINT32_MAX};

@@ -56,7 +56,20 @@ void Sessions::send(Session& session, const OutgoingPtr& frame) {
     return;
   }
   session.last_sent = now();
+  if (frame->receipt.seq.value != 0) sent(session, frame->receipt);
   ports_.sockets.send(session.id, frame);
+}
+
+void Sessions::sent(Session& session, const store::Cursor& upto) {
+  auto& sent = session.sent;
+  auto it = std::ranges::find(sent, upto.conversation, &store::Cursor::conversation);
+  if (it != sent.end())
+    it->seq = std::max(it->seq, upto.seq);
+  else if (sent.size() < kSent)
+    it = sent.insert(sent.end(), upto);
+  else
+    *(it = sent.begin()) = upto;
+  std::rotate(it, it + 1, sent.end());
 }
 
 void Sessions::fail(Session& session, chat::Close close_code, std::string_view message) {

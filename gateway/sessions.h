@@ -28,8 +28,12 @@ class Sessions {
   // True where it is the first of this user here.
   bool identify(Session& session, const chat::UserId& user);
 
+  static constexpr std::size_t kSent = 256;  // conversations of a session whose events it has not acknowledged; the oldest is forgotten
+
   void send(Session& session, const OutgoingPtr& frame);
   void send(Session& session, client::Frame&& frame) { send(session, std::make_shared<Outgoing>(std::move(frame))); }
+  // The client has everything up to here, and may acknowledge it (D31).
+  void sent(Session& session, const store::Cursor& upto);
   // `error`, then the close frame (D10). A REST request is answered with a nack.
   void fail(Session& session, chat::Close close, std::string_view message);
   void close(Session& session, std::uint16_t code, std::string_view reason);

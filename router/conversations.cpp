@@ -22,21 +22,27 @@ std::vector<chat::UserId> everyone(const chat::ConversationState& state) {
   return users;
 }
 
-// Receipts go to the reader's own connections always, to the others only where that stays cheap (R22, D30).
-std::vector<chat::UserId> told_of_mark(const chat::ConversationState& state, const chat::UserId& reader) {
-  if (state.members.size() <= chat::kReceiptMembers) return everyone(state);
-  return {reader};
+// Receipts go to the others only where that stays cheap (R22).
+bool receipts(const chat::ConversationState& state) { return state.kind != chat::Kind::self && state.members.size() <= chat::kReceiptMembers; }
+
+// What was read goes to the reader's own connections always (D30), what was delivered to the others only (D31).
+std::vector<chat::UserId> told_of_mark(const chat::ConversationState& state, const chat::Record& record) {
+  std::vector<chat::UserId> users;
+  if (receipts(state)) users = everyone(state);
+  std::erase(users, record.actor);
+  if (!std::holds_alternative<chat::op::Delivered>(record.op)) users.push_back(record.actor);
+  return users;
 }
 
 // After the fold: the members, and those whose stay ended with this very event, who still see it.
-std::vector<chat::UserId> recipients(const chat::ConversationState& state, const chat::Verdict& verdict) {
+std::vector<chat::UserId> recipients(const chat::ConversationState& state, const chat::Record& record, const chat::Verdict& verdict) {
   if (const auto* event = std::get_if<chat::Event>(&verdict)) {
     std::vector<chat::UserId> users = everyone(state);
     for (const chat::StayChange& change : event->stays)
       if (!change.begins && !state.member(change.user)) users.push_back(change.user);
     return users;
   }
-  if (const auto* mark = std::get_if<chat::Mark>(&verdict)) return told_of_mark(state, mark->user);
+  if (std::holds_alternative<chat::Mark>(verdict)) return told_of_mark(state, record);
   return {};
 }
 
@@ -70,7 +76,8 @@ std::optional<Outcome> Conversations::outcome(const chat::ConversationId& conver
   if (!held.stored.empty()) held.stored = {}, held.stays = {};
   Outcome out{chat::fold(held.state, record, offset, log_time), {}};
   weigh(held);
-  out.recipients = recipients(held.state, out.verdict);
+  out.recipients = recipients(held.state, record, out.verdict);
+  out.receipts = receipts(held.state);
   return out;
 }
 
@@ -81,7 +88,7 @@ std::optional<Outcome> Conversations::below(const Held& held, const chat::Record
   const chat::Member* actor = held.state.member(record.actor);
   if (std::holds_alternative<chat::op::MarkRead>(record.op) || std::holds_alternative<chat::op::Delivered>(record.op)) {
     if (!actor) return std::nullopt;
-    return Outcome{chat::Mark{record.actor, actor->read_seq, actor->read_number, actor->delivered_seq}, told_of_mark(held.state, record.actor)};
+    return Outcome{chat::Mark{record.actor, actor->read_seq, actor->read_number, actor->delivered_seq}, told_of_mark(held.state, record)};
   }
   if (const auto* block = std::get_if<chat::op::Block>(&record.op)) {
     // The blocker waits for this before he is told that the block is in force (R5).
@@ -93,6 +100,7 @@ std::optional<Outcome> Conversations::below(const Held& held, const chat::Record
 
 Outcome Conversations::of_stored(const Held& held, const store::StoredEvent& event) const {
   Outcome out{event.event, {}};
+  out.receipts = receipts(held.state);
   if (!chat::on(Rule::stay)) {
     out.recipients = everyone(held.state);
     return out;

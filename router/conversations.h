@@ -21,6 +21,7 @@ namespace parley::router {
 struct Outcome {
   chat::Verdict verdict;
   std::vector<chat::UserId> recipients;
+  bool receipts = false;  // of an event: an ack of it becomes a mark
 };
 
 class Conversations {

@@ -120,6 +120,26 @@ TEST(RouterCore, marks_go_to_others_only_in_small_groups) {
   EXPECT_EQ(at_b[2].conversation(), conversation(1).view());
 }
 
+TEST(RouterCore, what_was_delivered_is_told_to_the_others_where_receipts_go) {
+  TestBed bed;
+  bed.own();
+  StreamId a = bed.attach(1, {1}), b = bed.attach(2, {2});
+  bed.log.create(1, {1, 2});
+  std::vector<std::uint8_t> many;
+  for (std::uint8_t n = 1; n <= 33; ++n) many.push_back(n);
+  bed.log.create(2, many);
+  bed.settle();
+  ASSERT_EQ(bed.streams.deliveries(a).size(), 2u);
+  EXPECT_TRUE(bed.streams.deliveries(a)[0].receipts());
+  EXPECT_FALSE(bed.streams.deliveries(a)[1].receipts());
+  bed.log.write(1, 1, chat::op::Delivered{chat::Seq{1}});
+  bed.log.write(2, 1, chat::op::Delivered{chat::Seq{1}});
+  bed.settle();
+  EXPECT_EQ(bed.streams.deliveries(a).size(), 2u);
+  ASSERT_EQ(bed.streams.deliveries(b).size(), 3u);
+  EXPECT_EQ(bed.streams.deliveries(b)[2].mark().delivered_seq(), 1u);
+}
+
 TEST(RouterCore, nothing_below_its_committed_offset_is_delivered) {
   TestBed bed;
   bed.log.create(1, {1, 2});

@@ -94,6 +94,7 @@ link::Delivery& Fanout::delivery(Slot slot, const Outward& what, const Outcome& 
   d.set_traceparent(what.traceparent.data(), what.traceparent.size());
   if (const auto* event = std::get_if<chat::Event>(&outcome.verdict)) {
     fill_about(d, event->id, event->id_is_op, event->sender, event->device);
+    d.set_receipts(outcome.receipts);
     gathered(outlet, event->body.size());
   } else if (what.record) {
     fill_about(d, what.record->id, what.record->id_is_op, what.record->actor, what.record->device);

@@ -57,7 +57,7 @@ struct TestLog {
     record.device = "d";
     record.origin = origin;
     record.id = std::holds_alternative<chat::op::Create>(op) ? request(c) : request(++ids);
-    if (std::holds_alternative<chat::op::MarkRead>(op)) record.id = {};
+    if (std::holds_alternative<chat::op::MarkRead>(op) || std::holds_alternative<chat::op::Delivered>(op)) record.id = {};
     record.op = std::move(op);
     return raw(chat::to_text(record.conversation), chat::encode_record(record));
   }
