@@ -40,9 +40,6 @@ class Core::Impl {
     });
     sessions_.on_gone([this](Session& session, bool last) { hello_.on_gone(session, last); });
     hello_.on_frame([this](Session& session, client::Frame&& frame) { dispatch(session, std::move(frame)); });
-    resumes_.on_store_back([this](Session& session) {
-      if (session.login_unchecked) hello_.check_login(session);
-    });
     ports_.reader.on_moved([this, alive = std::weak_ptr(alive_)](chat::Partition partition, chat::Offset position) {
       if (!alive.expired()) reads_.on_moved(partition, position);
     });
@@ -172,6 +169,7 @@ class Core::Impl {
   void on_tick() {
     for (RouterId router : routers_.tick()) on_link_closed(router);
     reads_.on_tick();
+    hello_.on_tick();
     attempts_.on_tick(progress_.at());
     rates_.on_tick();
     reading_.on_tick(drain_.draining() && sessions_.empty());

@@ -1,6 +1,7 @@
 #include "gateway/hello.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace parley::gateway {
 
@@ -25,7 +26,8 @@ Hello::Hello(const Settings& settings, Ports& ports, Sessions& sessions, Routers
       ids_(seed),
       jitter_(seed | 1) {}
 
-std::expected<std::vector<store::Cursor>, std::string_view> read_cursors(const google::protobuf::RepeatedPtrField<client::Cursor>& cursors, std::uint32_t most) {
+std::expected<std::vector<store::Cursor>, std::string_view> read_cursors(const google::protobuf::RepeatedPtrField<client::Cursor>& cursors,
+                                                                         std::uint32_t most) {
   if (static_cast<std::uint32_t>(cursors.size()) > most) return std::unexpected("too many cursors");
   std::vector<store::Cursor> out;
   out.reserve(static_cast<std::size_t>(cursors.size()));
@@ -180,10 +182,26 @@ void Hello::check_login(Session& session) {
 
 void Hello::login_answered(Session& session, std::optional<bool> open) {
   if (open && !*open) return sessions_.fail(session, Close::auth_revoked, "this login was ended");
-  session.login_unchecked = !open;
+  if (!open) check_later(session);
   if (!session.greeting) return;
   session.greeting->login_checked = true;
   welcome_if_ready(session);
+}
+
+void Hello::check_later(Session& session) {
+  if (!std::exchange(session.login_unchecked, true)) unchecked_.push_back(session.id);
+}
+
+void Hello::on_tick() {
+  if (unchecked_.empty() || sessions_.now() < check_at_) return;
+  check_at_ = {sessions_.now().value + kCheckMs};
+  for (std::size_t n = std::min(kChecks, unchecked_.size()); n > 0; --n) {
+    Session* session = sessions_.find(unchecked_.front());
+    unchecked_.pop_front();
+    if (!session) continue;
+    session->login_unchecked = false;
+    check_login(*session);
+  }
 }
 
 void Hello::on_login_ended(const chat::UserId& user, const std::optional<chat::LoginId>& login, bool revoked) {
@@ -195,6 +213,7 @@ void Hello::on_login_ended(const chat::UserId& user, const std::optional<chat::L
 }
 
 void Hello::auth(Session& session, const client::Auth& auth, std::uint32_t req_id) {
+  if (!rates_.take_read(session.user)) return nack(session, req_id, Code::rate_limited, "too many requests");
   chat::TimeMs wall = ports_.clock.wall();
   auto identity = ports_.tokens.verify(auth.token(), wall);
   if (!identity) return nack(session, req_id, Code::unauthenticated, "the token is not valid");
@@ -206,7 +225,7 @@ void Hello::auth(Session& session, const client::Auth& auth, std::uint32_t req_i
                                if (!s) return;
                                if (open && !*open) return nack(*s, req_id, Code::unauthenticated, "the login of this token was ended");
                                s->login = identity.login;
-                               s->login_unchecked = !open;
+                               if (!open) check_later(*s);
                                chat::TimeMs now = ports_.clock.wall();
                                s->expires = {sessions_.now().value + (identity.expires.value > now.value ? identity.expires.value - now.value : 0)};
                                sessions_.wheel().schedule(*s, sessions_.now());
@@ -218,7 +237,9 @@ void Hello::auth(Session& session, const client::Auth& auth, std::uint32_t req_i
 }
 
 void Hello::nack(Session& session, std::uint32_t req_id, Code code, std::string message) {
-  sessions_.send(session, nack_frame({.req_id = req_id, .client_msg_id = {}, .op_id = {}, .code = code, .message = std::move(message)}));
+  const bool temporary = code == Code::rate_limited;
+  sessions_.send(session,
+                 nack_frame({.req_id = req_id, .code = code, .message = std::move(message), .temporary = temporary, .retry_after_ms = temporary ? 100u : 0u}));
 }
 
 // ---- welcome -----------------------------------------------------------------------------------------------------------

@@ -231,8 +231,6 @@ void Resumes::probe() {
           Session* session = sessions_.find(id);
           if (!session || !session->behind) continue;
           session->behind = false;
-          if (store_back_) store_back_(*session);
-          if (session->closed()) continue;
           if (session->stage == Stage::live)
             ask(*session, "storeBack", window_ms);
           else

@@ -41,8 +41,6 @@ class Resumes {
   static chat::Close overdue(const Session& session);
 
   std::size_t behind() const { return behind_.size(); }
-  // Told when the store answers again, before anyone is asked.
-  void on_store_back(std::move_only_function<void(Session&)> back) { store_back_ = std::move(back); }
 
  private:
   struct Waiting {
@@ -72,7 +70,6 @@ class Resumes {
   std::vector<ConnectionId> behind_;  // R25: to be asked again
   bool probing_ = false;
   chat::TimeMs probe_at_{};
-  std::move_only_function<void(Session&)> store_back_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -132,7 +132,7 @@ struct Session : TimingWheel::Node {
   Stage stage = Stage::opened;
   bool ask = false;              // resume as soon as this one is over (R21)
   bool behind = false;           // could not be replayed (R25)
-  bool login_unchecked = false;  // the store was away at hello
+  bool login_unchecked = false;  // the store did not tell: will be asked again
   bool went_away = false;        // goaway was sent
 
   bool closed() const { return stage == Stage::closed; }
