@@ -1,5 +1,7 @@
 #include "gateway/barrier_reads.h"
 
+#include <algorithm>
+
 #include "chat/rules.h"
 
 namespace parley::gateway {
@@ -88,12 +90,16 @@ bool BarrierReads::reached(const Read& read, const std::vector<chat::Offset>& po
 
 void BarrierReads::run_ready() {
   std::vector<std::uint64_t> ready;
-  for (auto& [number, read] : reads_)
-    if (read.barrier && !read.running && !read.bare && reached(read, positions_)) ready.push_back(number);
+  const chat::TimeMs now = clock_.steady();
+  for (auto& [number, read] : reads_) {
+    if (running_ + ready.size() >= room_) break;
+    if (read.barrier && !read.running && !read.bare && read.again <= now && reached(read, positions_)) ready.push_back(number);
+  }
   for (std::uint64_t number : ready) {
     auto it = reads_.find(number);
     if (it == reads_.end() || it->second.running) continue;
     it->second.running = true;
+    ++running_;
     it->second.run(number);  // may answer at once, and so change reads_
   }
 }
@@ -103,7 +109,12 @@ std::optional<BarrierReads::Barrier> BarrierReads::judge(std::uint64_t number, c
   if (it == reads_.end()) return std::nullopt;  // it was given up before
   Read& read = it->second;
   read.running = false;
-  if (!positions) return std::nullopt;  // the store failed: run again with the next tick
+  --running_;
+  room_ = positions ? std::min(room_ + 1, kMostRoom) : std::max(running_, kLeastRoom);
+  if (!positions) {
+    read.again = {clock_.steady().value + kAgainMs};
+    return std::nullopt;
+  }
   if (!reached(read, *positions)) {
     positions_ = *positions;
     return std::nullopt;
@@ -120,6 +131,7 @@ void BarrierReads::on_tick() {
   dead_.clear();
   while (!reads_.empty() && reads_.begin()->second.deadline <= clock_.steady()) {
     auto node = reads_.extract(reads_.begin());
+    if (node.mapped().running) --running_;
     node.mapped().fail();
   }
   if (reads_.empty()) return;

@@ -5,7 +5,8 @@
 //                      -> query -> the snapshot's own positions are judged again -> done
 //
 // There is no other way to read: a snapshot that turns out older than B (a replica was promoted) waits on, and what takes
-// longer than `timeout` is answered Unavailable, never stale. Errors of log and store are retried until then.
+// longer than `timeout` is answered Unavailable, never stale. Errors of log and store are retried until then: a refused query after
+// kAgainMs, the oldest reads first, and no more at once than the store took when it refused (`room`, which grows with every answer).
 // Owner's thread only. Bound: the sessions bound how many reads wait (rate of reads, one resume, one look-up per queue).
 #pragma once
 
@@ -29,6 +30,9 @@ struct Unavailable {};
 
 class BarrierReads {
  public:
+  static constexpr std::uint64_t kAgainMs = 100;
+  static constexpr std::size_t kLeastRoom = 16, kMostRoom = 65'536;
+
   using Barrier = std::shared_ptr<const std::vector<chat::Offset>>;
   template <class T>
   struct Fresh {
@@ -84,6 +88,7 @@ class BarrierReads {
     Barrier barrier{};
     bool asked = false;    // the question about the ends in flight counts for it
     bool running = false;  // its query is in flight
+    chat::TimeMs again{};  // it was refused: not before
   };
 
   void add(Read read);
@@ -101,7 +106,8 @@ class BarrierReads {
   std::map<std::uint64_t, Read> reads_;  // by age, so by deadline
   std::vector<Read> dead_;               // answered while their query was on the stack; freed with the next tick
   std::uint64_t next_ = 1;
-  std::vector<chat::Offset> positions_;  // of the store, as last told
+  std::size_t running_ = 0, room_ = kMostRoom;  // queries in flight, and how many may be
+  std::vector<chat::Offset> positions_;         // of the store, as last told
   bool asking_ends_ = false, asking_positions_ = false;
   std::move_only_function<void(const std::vector<chat::Offset>&)> told_ends_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
