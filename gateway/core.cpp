@@ -79,8 +79,11 @@ class Core::Impl {
     Session* session = sessions_.find(connection);
     if (!session) return;
     session->last_heard = sessions_.now();
-    if (!session->greeted()) return sessions_.fail(*session, Close::bad_frame, message);  // D1
-    attempts_.refuse(*session, req_id, {std::move(client_msg_id), std::move(op_id)}, Code::invalid, std::move(message));
+    if (session->stage == Stage::opened) return sessions_.fail(*session, Close::bad_frame, message);  // D1
+    client::Frame nack = nack_frame(
+        {.req_id = req_id, .client_msg_id = std::move(client_msg_id), .op_id = std::move(op_id), .code = Code::invalid, .message = std::move(message)});
+    if (session->stage == Stage::greeting) return hello_.early(*session, std::move(nack), true);
+    sessions_.send(*session, std::move(nack));
   }
 
   void fail(ConnectionId connection, Close close, std::string_view message) {

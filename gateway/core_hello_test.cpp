@@ -53,5 +53,38 @@ TEST_F(CoreHello, auth_has_its_rate) {
   EXPECT_TRUE(of(id).last(F::kNack).nack().temporary());
 }
 
+TEST_F(CoreHello, a_malformed_frame_after_hello_is_nacked_after_welcome) {
+  start();
+  opening = false;
+  auto id = hello(hello_frame(1));
+  core->on_invalid(id, 4, "", uuid(9), "wrong type");
+  EXPECT_TRUE(of(id).got.empty());
+  opening = true;
+  link::Down down;
+  down.add_home()->set_user(std::string(user(1).view()));
+  down.mutable_home(0)->mutable_device_opened()->set_connection(id.value);
+  core->on_link_down({0}, down);
+  run();
+  ASSERT_GE(of(id).got.size(), 2u);
+  EXPECT_TRUE(of(id).got.front().has_welcome());
+  EXPECT_EQ(of(id).at(F::kNack).nack().code(), "invalid") << "D1";
+  EXPECT_EQ(of(id).at(F::kNack).req_id(), 4u);
+  EXPECT_EQ(of(id).at(F::kNack).nack().op_id(), uuid(9));
+  EXPECT_FALSE(of(id).close);
+  auto before = open();
+  core->on_invalid(before, 4, "", "", "wrong type");
+  EXPECT_EQ(of(before).close, 4500);
+}
+
+TEST_F(CoreHello, frames_before_welcome_are_bounded_in_bytes) {
+  start();
+  opening = false;
+  auto id = hello(hello_frame(1));
+  for (std::uint32_t i = 1; i <= 31; ++i) give(id, send_frame(i, 2, std::string(32'768, 'x')));
+  EXPECT_FALSE(of(id).close);
+  for (std::uint32_t i = 32; i <= 33; ++i) give(id, send_frame(i, 2, std::string(32'768, 'x')));
+  EXPECT_EQ(of(id).close, 4008);
+}
+
 }  // namespace
 }  // namespace parley::gateway

@@ -73,10 +73,12 @@ void Hello::hello(Session& session, client::Frame&& frame) {
   check_login(session);
 }
 
-void Hello::early(Session& session, client::Frame&& frame) {
+void Hello::early(Session& session, client::Frame&& frame, bool answer) {
   Greeting& greeting = *session.greeting;
-  if (greeting.early.size() >= settings_.limits.unacked_sends) return sessions_.fail(session, Close::rate_limited, "too many frames before welcome");
-  greeting.early.push_back(std::move(frame));
+  greeting.early_bytes += frame.ByteSizeLong();
+  if (greeting.early.size() >= settings_.limits.unacked_sends || greeting.early_bytes > kEarlyBytes)
+    return sessions_.fail(session, Close::rate_limited, "too many frames before welcome");
+  greeting.early.push_back({std::move(frame), answer});
 }
 
 // ---- the home ----------------------------------------------------------------------------------------------------------
@@ -272,9 +274,12 @@ void Hello::welcome_if_ready(Session& session) {
   jitter_ = jitter_ * 6364136223846793005ull + 1442695040888963407ull;
   session.ping_early_ms = static_cast<std::uint32_t>((jitter_ >> 33) % std::max<std::uint32_t>(settings_.heartbeat_ms, 1));
   resumes_.begin(session, std::move(greeting->cursors), std::move(greeting->token), 0, greeting->epoch);
-  for (client::Frame& early : greeting->early) {
+  for (Greeting::Early& early : greeting->early) {
     if (session.closed()) return;
-    frame_(session, std::move(early));
+    if (early.answer)
+      sessions_.send(session, std::move(early.frame));
+    else
+      frame_(session, std::move(early.frame));
   }
 }
 

@@ -3,7 +3,7 @@
 // The registration with every router starts together with the checks, so that a hello costs one round trip. A session without
 // an answer from its home within 3 s is refused: the device limit and superseding need that one place (R16). With
 // PostgreSQL away a verified token is enough; the login is asked about again until there is an answer, kChecks at a time.
-// Owner's thread only. Bound: limits.unacked_sends frames held before `welcome`.
+// Owner's thread only. Bound: limits.unacked_sends frames, kEarlyBytes in all, held before `welcome`.
 #pragma once
 
 #include <deque>
@@ -17,6 +17,7 @@ namespace parley::gateway {
 class Hello {
  public:
   static constexpr std::size_t kChecks = 64;
+  static constexpr std::size_t kEarlyBytes = 1 << 20;
   static constexpr std::uint64_t kCheckMs = 100;
 
   Hello(const Settings& settings, Ports& ports, Sessions& sessions, Routers& routers, Rates& rates, KnownUsers& users, Resumes& resumes, std::uint64_t seed);
@@ -25,7 +26,8 @@ class Hello {
   void on_frame(std::move_only_function<void(Session&, client::Frame&&)> frame) { frame_ = std::move(frame); }
 
   void hello(Session& session, client::Frame&& frame);
-  void early(Session& session, client::Frame&& frame);
+  // A frame before `welcome`; `answer`: one to be sent after it.
+  void early(Session& session, client::Frame&& frame, bool answer = false);
   void auth(Session& session, const client::Auth& auth, std::uint32_t req_id);
   void on_home(const link::HomeReply& reply);
   void on_login_ended(const chat::UserId& user, const std::optional<chat::LoginId>& login, bool revoked);

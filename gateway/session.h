@@ -81,7 +81,13 @@ struct Greeting {
   chat::TimeMs deadline;
   std::vector<store::Cursor> cursors;
   std::string token;
-  std::vector<client::Frame> early;  // frames sent before `welcome`; at most limits.unacked_sends
+  // What came before `welcome`, and nacks of what came malformed (D1); at most limits.unacked_sends and kEarlyBytes.
+  struct Early {
+    client::Frame frame;
+    bool answer = false;
+  };
+  std::vector<Early> early;
+  std::size_t early_bytes = 0;
 };
 
 struct Resuming {
