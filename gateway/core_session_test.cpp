@@ -290,6 +290,20 @@ TEST_F(CoreSession, replay_is_paced_by_acks) {
   expect_closed(lazy, 4003, "slowConsumer", "unavailable", "now");
 }
 
+TEST_F(CoreSession, a_resume_that_is_replaced_is_answered_too) {
+  start();
+  auto id = connect(1);
+  broker_moves = false;
+  give(id, resume_frame(5));
+  give(id, resume_frame(6));
+  EXPECT_EQ(of(id).at(F::kNack).req_id(), 5u);
+  EXPECT_EQ(of(id).at(F::kNack).nack().code(), "conflict");
+  broker_moves = true;
+  run();
+  ASSERT_EQ(of(id).count(F::kCaughtUp), 2u);
+  EXPECT_EQ(of(id).last(F::kCaughtUp).req_id(), 6u);
+}
+
 TEST_F(CoreSession, live_frames_wait_for_caught_up) {
   start();
   auto c = conversation(1);

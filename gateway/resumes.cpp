@@ -17,7 +17,9 @@ Resumes::Resumes(const Settings& settings, Ports& ports, const eventlog::Topic& 
 void Resumes::begin(Session& session, std::vector<store::Cursor> cursors, std::string token, std::uint32_t req_id, std::uint64_t epoch) {
   // A second resume replaces the first; what was buffered for it stays.
   auto resuming = std::make_unique<Resuming>();
+  std::uint32_t replaced = 0;
   if (session.resuming) {
+    replaced = session.resuming->req_id;
     resuming->buffer = std::move(session.resuming->buffer);
     resuming->buffered_bytes = session.resuming->buffered_bytes;
   }
@@ -32,6 +34,10 @@ void Resumes::begin(Session& session, std::vector<store::Cursor> cursors, std::s
   if (session.behind) {
     session.behind = false;
     std::erase(behind_, session.id);
+  }
+  if (replaced != 0) {  // D2: exactly one answer
+    sessions_.send(session, nack_frame({.req_id = replaced, .code = chat::Code::conflict, .message = "a later resume took its place"}));
+    if (session.closed()) return;
   }
   if (!chat::on(Rule::registered) || routers_.confirmed(epoch)) return read(session);
   waiting_.push_back({session.id, session.resuming->number, epoch});
@@ -98,7 +104,7 @@ void Resumes::finish(Session& session, std::expected<BarrierReads::Fresh<store::
   store::ResumeResult& found = result->value;
   resuming.caught_up.set_sync_token(sync_token(topic_, *result->barrier));
   if (found.too_many || found.cursor_ahead) return resync(session, found.too_many ? "tooManyEvents" : "cursorAhead");
-  auto cursor = resuming.cursors.begin();  // in the order of the marks
+  auto cursor = resuming.cursors.begin();          // in the order of the marks
   for (const store::Marks& marks : found.marks) {  // D28
     while (cursor != resuming.cursors.end() && cursor->conversation != marks.conversation) ++cursor;
     // What it got on an earlier connection and did not acknowledge there.
