@@ -48,11 +48,12 @@ void Deliver::on_delivery(const link::Delivery& delivery) {
     for (Session *session = sessions_.of(*user), *next = nullptr; session; session = next) {
       next = session->next_of_user;
       if (session->stage == Stage::greeting) continue;  // its resume begins after this; nothing was promised yet
-      if (!frame && !(frame = frame_of(delivery))) return;
-      if (delivery.has_origin() && session->id == origin)
+      if (delivery.has_origin() && session->id == origin) {
         origin_receives = true;
-      else
-        to_session(*session, nullptr, frame, true, bytes);
+        continue;
+      }
+      if (!frame && !(frame = frame_of(delivery))) return;
+      to_session(*session, nullptr, frame, true, bytes);
     }
   }
   if (!delivery.has_origin()) return;
@@ -97,7 +98,9 @@ void Deliver::pass_on(Session& session, const link::Delivery* own, const Outgoin
     if (attempts_.on_outcome(session, *own)) return;  // the answer stands for the event
     if (own->has_event() && !chat::on(Rule::suppress_held)) return;
   }
-  if (recipient && frame && !session.closed()) sessions_.send(session, frame);
+  if (!recipient || session.closed()) return;
+  // Where nobody else got it, it is made only now that no answer stood for it.
+  if (const OutgoingPtr out = frame || !own ? frame : frame_of(*own)) sessions_.send(session, out);
 }
 
 }  // namespace parley::gateway

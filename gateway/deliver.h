@@ -1,6 +1,6 @@
 // From a router's stream to the connections: answers to those who wait, events and markers to everyone else (R23, D15).
 //
-// A frame is made once and shared by all its recipients. While a session resumes, everything waits in its buffer until
+// A frame is made once, for the first who gets it, and shared by all its recipients. While a session resumes, everything waits in its buffer until
 // caughtUp, answers too, so that the order of the stream is the order on the socket (R25).
 // Owner's thread only. Bound: settings.buffered_frames_bytes a resuming session; overflow closes it slowConsumer.
 #pragma once
