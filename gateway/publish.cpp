@@ -1,8 +1,5 @@
 #include "gateway/publish.h"
 
-#include <fmt/format.h>
-#include <xxhash.h>
-
 #include "chat/fold.h"
 
 namespace parley::gateway {
@@ -22,8 +19,6 @@ std::expected<std::uint64_t, eventlog::Error> Publisher::produce(chat::Record& r
   record.salt = chat::body_hash(settings_.salt_key, raw(attempt));
   record.limits = settings_.fold_limits;
   chat::Partition at = partition(record.conversation);
-  std::string made;
-  if (traceparent.empty()) traceparent = made = new_traceparent();
   auto taken = producer_.produce(at, chat::to_text(record.conversation), chat::encode_record(record), traceparent,
                                  [this, alive = std::weak_ptr(alive_), connection, attempt, at](std::expected<chat::Offset, eventlog::Error> offset) {
                                    if (alive.expired()) return;
@@ -38,13 +33,6 @@ std::expected<std::uint64_t, eventlog::Error> Publisher::produce(chat::Record& r
 
 void Publisher::raise(chat::Partition partition, chat::Offset end) {
   if (partition.value < known_.size() && known_[partition.value] < end) known_[partition.value] = end;
-}
-
-// Unique, which is all a trace id has to be. Not sampled unless the client asked for it.
-std::string Publisher::new_traceparent() {
-  std::uint64_t of[] = {instance_, attempts_};
-  XXH128_hash_t trace = XXH3_128bits(of, sizeof of);
-  return fmt::format("00-{:016x}{:016x}-{:016x}-00", trace.high64, trace.low64 | 1, XXH3_64bits(of, sizeof of) | 1);
 }
 
 }  // namespace parley::gateway

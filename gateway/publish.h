@@ -7,7 +7,6 @@
 #include <expected>
 #include <functional>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -23,7 +22,8 @@ class Publisher {
   void on_logged(std::move_only_function<void(ConnectionId, std::uint64_t attempt, chat::Partition, std::expected<chat::Offset, eventlog::Error>)> logged) {
     logged_ = std::move(logged);
   }
-  // The number of the attempt, or why nothing was produced. Connection 0: nobody waits for the outcome. Completes the record; `traceparent` empty: makes one.
+  // The number of the attempt, or why nothing was produced. Connection 0: nobody waits for the outcome. Completes the record.
+  // `traceparent`: the client's, whatever it decided about sampling. None is made up: nobody would record such a trace.
   std::expected<std::uint64_t, eventlog::Error> produce(chat::Record& record, ConnectionId connection, std::string_view traceparent);
   // R24.
   void purge(chat::Partition partition) { producer_.purge(partition); }
@@ -36,8 +36,6 @@ class Publisher {
   std::size_t in_flight() const { return in_flight_; }
 
  private:
-  std::string new_traceparent();
-
   const Settings& settings_;
   eventlog::Producer& producer_;
   std::uint64_t instance_;
