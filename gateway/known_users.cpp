@@ -26,8 +26,7 @@ void KnownUsers::check(const std::vector<chat::UserId>& users, std::move_only_fu
     if (alive.expired()) return;
     if (!found) return done(std::unexpected(Unavailable{}));
     for (const store::User& user : *found) add(user.id);
-    auto there = [&](const chat::UserId& id) { return std::ranges::any_of(*found, [&](const store::User& user) { return user.id == id; }); };
-    done(std::ranges::all_of(unknown, there));
+    done(know_all(unknown));
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_set>
 
 #include "chat/state.h"
 
@@ -122,11 +123,12 @@ Checked take_content(client::Send& send, client::Message& message, const Shape& 
 
 std::expected<std::vector<chat::UserId>, Fault> users(const google::protobuf::RepeatedPtrField<std::string>& texts, std::string_view field) {
   std::vector<chat::UserId> out;
+  std::unordered_set<chat::UserId> seen;  // a frame holds some 1,700 of them, and its rate is not checked yet
   out.reserve(static_cast<std::size_t>(texts.size()));
   for (const std::string& text : texts) {
     auto user = id<chat::UserId>(text, field);
     if (!user) return std::unexpected(user.error());
-    if (std::ranges::find(out, *user) == out.end()) out.push_back(*user);
+    if (seen.insert(*user).second) out.push_back(*user);
   }
   return out;
 }
