@@ -334,8 +334,7 @@ void Attempts::on_logged(ConnectionId connection, std::uint64_t attempt, chat::P
     // R24: from here on the order of what is in flight is lost: it all goes, and the sessions concerned start anew, at once: that an
     // attempt was purged is told later, and what its session sent in between would land without it.
     if (session) sessions_.fail(*session, chat::Close::overloaded, "the log does not answer");
-    if (offset.error().code == eventlog::Errc::purged) return;
-    publisher_.purge(partition);
+    if (offset.error().code == eventlog::Errc::purged || !publisher_.purge(partition, attempt)) return;
     for (const ConnectionId id : sessions_.ids()) {
       Session* other = sessions_.find(id);
       if (other && in_flight(*other, partition)) sessions_.fail(*other, chat::Close::overloaded, "the log does not answer");

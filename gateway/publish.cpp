@@ -10,7 +10,7 @@ std::string_view raw(const std::uint64_t& number) { return {reinterpret_cast<con
 }  // namespace
 
 Publisher::Publisher(const Settings& settings, eventlog::Producer& producer, std::uint64_t instance, std::vector<chat::Offset> ends)
-    : settings_(settings), producer_(producer), instance_(instance), known_(std::move(ends)) {}
+    : settings_(settings), producer_(producer), instance_(instance), known_(std::move(ends)), purged_(known_.size()) {}
 
 std::expected<std::uint64_t, eventlog::Error> Publisher::produce(chat::Record& record, ConnectionId connection, std::string_view traceparent) {
   std::uint64_t attempt = ++attempts_;
@@ -29,6 +29,13 @@ std::expected<std::uint64_t, eventlog::Error> Publisher::produce(chat::Record& r
   if (!taken) return std::unexpected(taken.error());
   ++in_flight_;
   return attempt;
+}
+
+bool Publisher::purge(chat::Partition partition, std::uint64_t attempt) {
+  if (attempt <= purged_[partition.value]) return false;
+  purged_[partition.value] = attempts_;
+  producer_.purge(partition);
+  return true;
 }
 
 void Publisher::raise(chat::Partition partition, chat::Offset end) {

@@ -25,8 +25,9 @@ class Publisher {
   // The number of the attempt, or why nothing was produced. Connection 0: nobody waits for the outcome. Completes the record.
   // `traceparent`: the client's, whatever it decided about sampling. None is made up: nobody would record such a trace.
   std::expected<std::uint64_t, eventlog::Error> produce(chat::Record& record, ConnectionId connection, std::string_view traceparent);
-  // R24.
-  void purge(chat::Partition partition) { producer_.purge(partition); }
+  // R24: takes back what the log does not have yet of the partition of an attempt that failed. False where that was done since the
+  // attempt was made: whatever was in flight beside it went then.
+  bool purge(chat::Partition partition, std::uint64_t attempt);
 
   chat::Partition partition(const chat::ConversationId& conversation) const {
     return chat::partition_of(conversation, static_cast<std::uint32_t>(known_.size()));
@@ -42,6 +43,7 @@ class Publisher {
   std::uint64_t attempts_ = 0;
   std::size_t in_flight_ = 0;
   std::vector<chat::Offset> known_;
+  std::vector<std::uint64_t> purged_;  // per partition, the last attempt before the newest purge
   std::move_only_function<void(ConnectionId, std::uint64_t, chat::Partition, std::expected<chat::Offset, eventlog::Error>)> logged_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
