@@ -13,8 +13,9 @@ using State = Item::State;
 namespace {
 
 constexpr std::uint32_t kRetryMs = 1'000;
-constexpr std::uint64_t kOverdueMs = 250;  // between two looks whether an outcome will still come
-constexpr std::size_t kTurns = 4'096;      // conversations of one connection with a raised turn
+constexpr std::uint64_t kOverdueMs = 250;      // between two looks whether an outcome will still come
+constexpr std::size_t kQueuedBytes = 1 << 20;  // of unanswered sends of one connection
+constexpr std::size_t kTurns = 4'096;          // conversations of one connection with a raised turn
 
 }  // namespace
 
@@ -95,8 +96,13 @@ void Attempts::accept(Session& session, std::unique_ptr<Operation> operation, st
     present = 0;
   } else if (!(item && item->queued())) {
     Unanswered& u = unanswered(session);
-    auto queued = std::ranges::count_if(u.items, [](const auto& i) { return i->queued(); });
-    if (static_cast<std::uint32_t>(queued) >= settings_.limits.unacked_sends) {
+    std::size_t queued = 0, bytes = operation->bytes;
+    for (const auto& i : u.items) {
+      if (!i->queued()) continue;
+      ++queued;
+      bytes += i->operation->bytes;
+    }
+    if (queued >= settings_.limits.unacked_sends || bytes > kQueuedBytes) {
       refusal = {Code::rate_limited, "too many unanswered sends", kRetryMs};
       present = raise_turn(session, conversation);
     } else if (u.items.size() >= 2 * settings_.limits.unacked_sends) {

@@ -382,6 +382,7 @@ bool is_operation(const client::Frame& frame) {
 std::expected<std::unique_ptr<Operation>, Fault> operation(client::Frame&& frame, const Shape& shape) {
   auto op = std::make_unique<Operation>();
   op->frame.Swap(&frame);
+  op->bytes = op->frame.ByteSizeLong();
   op->record.actor = shape.user;
   if (valid_traceparent(op->frame.traceparent())) op->traceparent = op->frame.traceparent();
   if (auto ok = read(*op, shape); !ok) {

@@ -32,9 +32,10 @@ struct Reference {
 };
 
 struct Operation {
-  client::Frame frame;  // strings that the record points to
-  std::string body;     // of a message, as the log holds it
-  chat::Record record;  // without origin, since, salt, device and limits, which each attempt gets
+  client::Frame frame;    // strings that the record points to
+  std::string body;       // of a message, as the log holds it
+  chat::Record record;    // without origin, since, salt, device and limits, which each attempt gets
+  std::size_t bytes = 0;  // of the frame as it came
   bool resend = false;
   std::uint32_t turn = 0;                // 0: taken as it comes (D65)
   std::vector<chat::UserId> must_exist;  // D49
