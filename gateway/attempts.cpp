@@ -91,6 +91,9 @@ void Attempts::accept(Session& session, std::unique_ptr<Operation> operation, st
   Item* item = find(session, conversation, record.id);
   if (chat::on(Rule::turn) && operation->turn != 0 && operation->turn < present) {
     refusal = {Code::out_of_turn, "sent before an earlier refusal was known"};  // D65; certain, and nothing behind it is touched
+  } else if (const std::uint32_t wait = rates_.wait_ms(session.user); wait != 0) {
+    refusal = {Code::rate_limited, "too many sends that were refused or sent before", wait};
+    present = raise_turn(session, conversation);
   } else if (item && item->operation && item->operation->record.payload_hash != record.payload_hash) {
     refusal = {Code::conflict, "this id stands for something else"};
     present = 0;
@@ -137,6 +140,7 @@ void Attempts::accept(Session& session, std::unique_ptr<Operation> operation, st
   }
   if (req_id != 0) item->requests.push_back(req_id);
   if (flagged) {
+    rates_.owe(session.user);
     if (item->state != State::look) item->look = 0;
     item->state = State::look;
     return look(session, conversation);

@@ -74,6 +74,7 @@ class Attempts {
   void duplicate(Session& session, Item& item, chat::Seq of);
   void not_member(Session& session, Item& item);
   void nack_temporary(Session& session, const chat::ConversationId& conversation, Item* item, Nack nack);
+  void refused(Session& session);
   void nack_final(Session& session, Item& item, Nack nack);
   void answer(Session& session, Item& item, client::Frame frame);
   void send_answers(Session& session, const Item& item, client::Frame frame);

@@ -24,5 +24,53 @@ TEST_F(CoreRates, unanswered_sends_are_bounded_in_bytes) {
   EXPECT_EQ(of(a).count(F::kSendAck), 31u);
 }
 
+// D21: what is nacked costs no send; but it is in the log.
+TEST_F(CoreRates, a_stranger_is_limited_by_what_is_refused) {
+  start();
+  auto a = connect(1);
+  connect(2);
+  auto to_strangers = [](client::Frame frame) {
+    frame.mutable_send()->clear_direct_to();
+    frame.mutable_send()->set_conversation(uuid(4242));
+    return frame;
+  };
+  for (std::uint32_t i = 1; i <= 300; ++i) give(a, to_strangers(send_frame(i, 2)));
+  EXPECT_EQ(records.size(), 200u);
+  EXPECT_EQ(of(a).at(F::kNack, 199).nack().code(), "notFound");
+  const auto& last = of(a).last(F::kNack).nack();
+  EXPECT_EQ(last.code(), "rateLimited");
+  EXPECT_TRUE(last.temporary());
+  EXPECT_EQ(last.retry_after_ms(), 10u);
+  pass(1'000);
+  for (std::uint32_t i = 301; i <= 600; ++i) give(a, to_strangers(send_frame(i, 2)));
+  EXPECT_EQ(records.size(), 300u);
+}
+
+TEST_F(CoreRates, what_is_in_flight_when_it_is_refused_is_owed) {
+  settings.limits.sends_per_second = 0;
+  start();
+  auto a = connect(1);
+  client::Frame frame = send_frame(1, 2);
+  frame.mutable_send()->clear_direct_to();
+  frame.mutable_send()->set_conversation(uuid(4242));
+  for (std::uint32_t i = 0; i < 450; ++i) {
+    frame.mutable_send()->set_client_msg_id(uuid(i));
+    routing = i % 150 == 149;
+    give(a, frame);
+  }
+  EXPECT_EQ(records.size(), 300u);
+  EXPECT_EQ(of(a).last(F::kNack).nack().retry_after_ms(), 1'010u);
+}
+
+TEST_F(CoreRates, look_ups_of_resends_have_their_rate) {
+  start();
+  auto a = connect(1);
+  connect(2);
+  give(a, send_frame(1, 2));
+  for (int i = 0; i < 300; ++i) give(a, send_frame(1, 2, "hi", true));
+  EXPECT_EQ(of(a).count(F::kSendAck), 201u);
+  EXPECT_EQ(of(a).last(F::kNack).nack().code(), "rateLimited");
+}
+
 }  // namespace
 }  // namespace parley::gateway

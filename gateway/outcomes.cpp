@@ -132,7 +132,7 @@ void Attempts::stale(Session& session, Item* item, const chat::ConversationId& o
 void Attempts::duplicate(Session& session, Item& item, chat::Seq of) {
   auto removed = std::shared_ptr<Item>(remove(session, item));
   const chat::ConversationId conversation = removed->conversation;
-  if (removed->paid) rates_.refund(session.user);
+  if (removed->paid) refused(session);
   pump(session, conversation);
   if (of.value == 0) return send_answers(session, *removed, duplicate_frame(*removed, std::nullopt));
   std::vector<store::LookUp> keys{{conversation, session.user, removed->id}};
@@ -156,7 +156,7 @@ void Attempts::duplicate(Session& session, Item& item, chat::Seq of) {
 void Attempts::not_member(Session& session, Item& item) {
   auto removed = std::shared_ptr<Item>(remove(session, item));
   const chat::ConversationId conversation = removed->conversation;
-  if (removed->paid) rates_.refund(session.user);
+  if (removed->paid) refused(session);
   pump(session, conversation);
   reads_.read<store::Standing>(
       publisher_.partition(conversation), [this, user = session.user, conversation](auto done) { ports_.reader.standing(user, conversation, std::move(done)); },
@@ -204,9 +204,15 @@ void Attempts::nack_temporary(Session& session, const chat::ConversationId& of, 
   pump(session, conversation);
 }
 
+// D21: it costs no send. But it was in the log, or the store was asked about it.
+void Attempts::refused(Session& session) {
+  rates_.refund(session.user);
+  rates_.owe(session.user);
+}
+
 void Attempts::nack_final(Session& session, Item& item, Nack nack) {
   const chat::ConversationId conversation = item.conversation;
-  if (item.paid) rates_.refund(session.user);
+  if (item.paid) refused(session);
   item.paid = item.admitted = false;
   send_nacks(session, item, nack, 0);
   if (session.closed()) return;
@@ -221,7 +227,7 @@ void Attempts::nack_final(Session& session, Item& item, Nack nack) {
 void Attempts::answer(Session& session, Item& item, client::Frame frame) {
   auto removed = remove(session, item);
   bool first = !(frame.has_send_ack() ? frame.send_ack().duplicate() : frame.result().duplicate());
-  if (removed->paid && !first) rates_.refund(session.user);
+  if (removed->paid && !first) refused(session);
   send_answers(session, *removed, std::move(frame));
   pump(session, removed->conversation);
 }

@@ -1,6 +1,7 @@
 #include "gateway/rates.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 namespace parley::gateway {
@@ -48,6 +49,13 @@ void Rates::refund(const chat::UserId& user) {
   Entry& e = entry(user);
   e.tokens = std::min(e.tokens + 1, limits_.send_burst);
 }
+
+std::uint32_t Rates::wait_ms(const chat::UserId& user) {
+  const double tokens = entry(user).refused.fill(clock_.steady(), kReadsPerSecond, kReadBurst);
+  return tokens >= 1 ? 0 : static_cast<std::uint32_t>(std::ceil((1 - tokens) * 1000 / kReadsPerSecond));
+}
+
+void Rates::owe(const chat::UserId& user) { entry(user).refused.fill(clock_.steady(), kReadsPerSecond, kReadBurst) -= 1; }
 
 bool Rates::take_read(const chat::UserId& user, std::size_t cursors) {
   return entry(user).reads.take(clock_.steady(), kReadsPerSecond, kReadBurst, 1 + static_cast<double>(cursors) / kCursorsPerRead);

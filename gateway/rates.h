@@ -1,8 +1,9 @@
 // D21: how fast a user may send and read.
 //
 // Sends and operations take a token from the user's one bucket at the home, leased in small portions (R16), so that all
-// connections of a user, on all gateways, and REST share it. Reads and marks have a local bucket per shard. Where the home does
-// not answer within a second a local bucket of the same size stands in: a limit is no reason to refuse service.
+// connections of a user, on all gateways, and REST share it. Reads and marks have a local bucket per shard, and another as large is
+// charged for what was nacked: it costs no send, but it was in the log or looked up all the same. Where the home does not
+// answer within a second a local bucket of the same size stands in: a limit is no reason to refuse service.
 // Owner's thread only. Bound: an entry lives while its user is active and 10 s longer; waiters are bounded by unanswered sends.
 #pragma once
 
@@ -17,13 +18,16 @@
 namespace parley::gateway {
 
 struct TokenBucket {
-  double tokens = -1;  // full at first use
+  std::optional<double> tokens{};  // none: full, at first use; below zero: owed
   chat::TimeMs at{};
-  bool take(chat::TimeMs now, double per_second, double burst, double cost = 1) {
-    tokens = tokens < 0 ? burst : std::min(burst, tokens + static_cast<double>(now.value - at.value) * per_second / 1000);
+  double& fill(chat::TimeMs now, double per_second, double burst) {
+    tokens = tokens ? std::min(burst, *tokens + static_cast<double>(now.value - at.value) * per_second / 1000) : burst;
     at = now;
-    if (tokens < cost) return false;
-    tokens -= cost;
+    return *tokens;
+  }
+  bool take(chat::TimeMs now, double per_second, double burst, double cost = 1) {
+    if (fill(now, per_second, burst) < cost) return false;
+    *tokens -= cost;
     return true;
   }
 };
@@ -44,6 +48,9 @@ class Rates {
   void wait(const chat::UserId& user, Granted granted);
   // What was nacked costs nothing.
   void refund(const chat::UserId& user);
+  // For attempts that may come to nothing: how long to wait before another one (0: not at all), and what one is charged.
+  std::uint32_t wait_ms(const chat::UserId& user);
+  void owe(const chat::UserId& user);
   bool take_read(const chat::UserId& user, std::size_t cursors = 0);  // kCursorsPerRead cursors cost as much as a request
 
   void on_leased(const chat::UserId& user, std::uint32_t tokens, std::uint32_t retry_after_ms);
@@ -54,7 +61,7 @@ class Rates {
  private:
   struct Entry {
     std::uint32_t tokens = 0;
-    TokenBucket reads, fallback;
+    TokenBucket reads, refused, fallback;
     std::vector<Granted> waiting;
     chat::TimeMs asked{};  // a lease is under way since; 0: none
     chat::TimeMs used{};
