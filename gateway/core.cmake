@@ -10,5 +10,5 @@ list(TRANSFORM PARLEY_GATEWAY_CORE_SOURCES PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
 set(PARLEY_GATEWAY_PURE_SOURCES ${PARLEY_GATEWAY_CORE_SOURCES} PARENT_SCOPE)
 
 parley_test(gateway_core_send_test SOURCES core_send_test.cpp core_outcome_test.cpp core_rates_test.cpp LINK parley_gateway_core parley_eventlog_memory parley_store_memory LABELS unit)
-parley_test(gateway_core_session_test SOURCES core_session_test.cpp core_hello_test.cpp core_marks_test.cpp LINK parley_gateway_core parley_eventlog_memory parley_store_memory LABELS unit)
+parley_test(gateway_core_session_test SOURCES core_session_test.cpp core_hello_test.cpp core_reading_test.cpp core_marks_test.cpp LINK parley_gateway_core parley_eventlog_memory parley_store_memory LABELS unit)
 parley_test(gateway_parts_test SOURCES parts_test.cpp barrier_reads_test.cpp LINK parley_gateway_core parley_eventlog_memory parley_store_memory LABELS unit)
