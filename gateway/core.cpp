@@ -182,6 +182,8 @@ class Core::Impl {
     sessions_.wheel().advance(sessions_.now(), [this](TimingWheel::Node& node) { on_timer(static_cast<Session&>(node)); });
   }
 
+  bool take_read(const chat::UserId& user) { return rates_.take_read(user); }
+
   void drain(std::uint32_t window_ms, chat::TimeMs deadline) { drain_.begin(window_ms, deadline, ports_.clock.wall(), instance_); }
   bool drained() const { return drain_.draining() && sessions_.empty() && reading_.settled() && publisher_.in_flight() == 0; }
 
@@ -336,6 +338,7 @@ void Core::on_tick() {
   impl_->on_tick();
 }
 void Core::drain(std::uint32_t window_ms, chat::TimeMs deadline) { impl_->drain(window_ms, deadline); }
+bool Core::take_read(const chat::UserId& user) { return impl_->take_read(user); }
 bool Core::drained() const { return impl_->drained(); }
 Core::Stats Core::stats() const { return impl_->stats(); }
 

@@ -129,6 +129,9 @@ class Core {
   // ---- REST: the same operations, answered by one frame (sendAck, result, nack, historyPage, ...) ----
   void request(chat::UserId user, client::Frame&& frame, std::move_only_function<void(client::Frame)> answer);
 
+  // D21: one of the user's reads, for what REST asks of the store itself; false: too many.
+  bool take_read(const chat::UserId& user);
+
   // ---- links ----
   void on_members(std::vector<std::string> names);  // the router list; RouterId indexes it
   void on_link_open(RouterId router);

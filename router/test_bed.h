@@ -135,7 +135,7 @@ class TestReader final : public store::Reader {
   void resume(store::ResumeQuery, store::Callback<store::Snapshot<store::ResumeResult>>) override {}
   void history(store::HistoryQuery, store::Callback<store::Snapshot<store::HistoryResult>>) override {}
   void summaries(chat::UserId, std::string, std::uint32_t, store::Callback<store::Snapshot<store::SummaryPage>>) override {}
-  void summary(chat::UserId, chat::ConversationId, store::Callback<store::Snapshot<std::optional<store::Summary>>>) override {}
+  void details(chat::UserId, chat::ConversationId, store::Callback<store::Snapshot<store::Details>>) override {}
   void standing(chat::UserId, chat::ConversationId, store::Callback<store::Snapshot<store::Standing>>) override {}
   void mark_target(chat::UserId, chat::ConversationId, chat::Seq, store::Callback<store::Snapshot<store::MarkTarget>>) override {}
   void members(chat::UserId, chat::ConversationId, std::string, std::uint32_t, store::Callback<store::Snapshot<store::MemberPage>>) override {}

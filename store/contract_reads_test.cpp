@@ -180,14 +180,18 @@ TEST_P(StoreReads, SummariesNewestFirstPageByPage) {
   EXPECT_EQ(summaries(kBob, "nonsense", 50).items.size(), 3u);
 
   const auto one = [&](UserId who, ConversationId which) {
-    return ask<Snapshot<std::optional<Summary>>>([&](auto done) { bench_->reader().summary(who, which, std::move(done)); }).value;
+    return ask<Snapshot<Details>>([&](auto done) { bench_->reader().details(who, which, std::move(done)); }).value;
   };
-  EXPECT_TRUE(one(kBob, group));
-  EXPECT_FALSE(one(kCat, group));
+  EXPECT_EQ(one(kBob, group).standing, Standing::member);
+  EXPECT_TRUE(one(kBob, group).summary);
+  EXPECT_EQ(one(kCat, group).standing, Standing::stranger);
+  EXPECT_FALSE(one(kCat, group).summary);
+  EXPECT_EQ(one(kBob, id_of<ConversationId>(99)).standing, Standing::stranger);
   feed_.send(self, kBob, "a note");
   feed_.remove(group, kDan, kBob);
   commit();
-  EXPECT_FALSE(one(kBob, group));
+  EXPECT_EQ(one(kBob, group).standing, Standing::former);
+  EXPECT_FALSE(one(kBob, group).summary);
   EXPECT_EQ(summaries(kBob).items.at(0).conversation, self);
   EXPECT_EQ(summaries(kBob).items.size(), 3u);
 }

@@ -68,6 +68,10 @@ template <class T>
 std::string show(const std::optional<T>& value) {
   return value ? show(*value) : "-";
 }
+std::string show(const Details& d) {
+  return fmt::format("{} {} {} {} {} {}{}{}", show(d.standing), show(d.summary), d.notice, d.avatar, d.description, d.settings.history_for_new_members,
+                     d.settings.members_may_add, d.settings.mention_all_admins);
+}
 template <class T>
 std::string show(const Snapshot<T>& snapshot) {
   return show(snapshot.positions) + "\n" + show(snapshot.value);
@@ -216,7 +220,7 @@ class Round {
         return same<Snapshot<SummaryPage>>("summaries", [&](Reader& reader, auto done) { reader.summaries(who, cursor, limit, std::move(done)); });
       }
       case 3:
-        return same<Snapshot<std::optional<Summary>>>("summary", [&](Reader& reader, auto done) { reader.summary(who, where, std::move(done)); });
+        return same<Snapshot<Details>>("details", [&](Reader& reader, auto done) { reader.details(who, where, std::move(done)); });
       case 4:
         return same<Snapshot<Standing>>("standing", [&](Reader& reader, auto done) { reader.standing(who, where, std::move(done)); });
       case 5: {

@@ -232,6 +232,14 @@ struct HistoryResult {
   bool more = false;
 };
 
+// One conversation for one user: what lists tell of it, and what they leave out.
+struct Details {
+  Standing standing = Standing::stranger;  // only a member is told the rest
+  std::optional<Summary> summary;
+  std::string notice, avatar, description;
+  chat::GroupSettings settings;
+};
+
 struct SummaryPage {
   std::vector<Summary> items;
   std::string next_cursor;
@@ -276,7 +284,7 @@ class Reader {
   virtual void resume(ResumeQuery query, Callback<Snapshot<ResumeResult>> done) = 0;
   virtual void history(HistoryQuery query, Callback<Snapshot<HistoryResult>> done) = 0;
   virtual void summaries(UserId user, std::string cursor, std::uint32_t limit, Callback<Snapshot<SummaryPage>> done) = 0;
-  virtual void summary(UserId user, ConversationId conversation, Callback<Snapshot<std::optional<Summary>>> done) = 0;
+  virtual void details(UserId user, ConversationId conversation, Callback<Snapshot<Details>> done) = 0;
   virtual void standing(UserId user, ConversationId conversation, Callback<Snapshot<Standing>> done) = 0;
   virtual void mark_target(UserId user, ConversationId conversation, Seq seq, Callback<Snapshot<MarkTarget>> done) = 0;
   virtual void members(UserId user, ConversationId conversation, std::string cursor, std::uint32_t limit, Callback<Snapshot<MemberPage>> done) = 0;

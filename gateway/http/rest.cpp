@@ -10,30 +10,34 @@ namespace parley::gateway::http {
 
 using chat::Code;
 
+namespace {
+constexpr std::uint32_t kReadRetryMs = 100;
+}
+
 const std::vector<Rest::Entry>& Rest::entries() {
   static const std::vector<Entry> all{
-      {{"POST", "/v1/auth/register"}, true, &Rest::register_user},
-      {{"POST", "/v1/auth/login"}, true, &Rest::log_in},
-      {{"POST", "/v1/auth/refresh"}, true, &Rest::refresh},
-      {{"POST", "/v1/auth/logout"}, false, &Rest::log_out},
-      {{"GET", "/v1/users/me"}, false, &Rest::get_me},
-      {{"PATCH", "/v1/users/me"}, false, &Rest::patch_me},
-      {{"GET", "/v1/users"}, false, &Rest::search_users},
-      {{"GET", "/v1/users/{user}"}, false, &Rest::get_user},
-      {{"GET", "/v1/conversations"}, false, &Rest::list_conversations},
-      {{"POST", "/v1/conversations"}, false, &Rest::create_conversation},
-      {{"GET", "/v1/conversations/{conversation}"}, false, &Rest::get_conversation},
-      {{"PATCH", "/v1/conversations/{conversation}"}, false, &Rest::patch_conversation},
-      {{"DELETE", "/v1/conversations/{conversation}"}, false, &Rest::delete_conversation},
-      {{"GET", "/v1/conversations/{conversation}/members"}, false, &Rest::list_members},
-      {{"POST", "/v1/conversations/{conversation}/members"}, false, &Rest::add_members},
-      {{"PATCH", "/v1/conversations/{conversation}/members/{user}"}, false, &Rest::patch_member},
-      {{"DELETE", "/v1/conversations/{conversation}/members/{user}"}, false, &Rest::remove_member},
-      {{"GET", "/v1/conversations/{conversation}/messages"}, false, &Rest::list_messages},
-      {{"POST", "/v1/conversations/{conversation}/messages"}, false, &Rest::post_message},
-      {{"POST", "/v1/conversations/{conversation}/read"}, false, &Rest::post_read},
-      {{"GET", "/v1/openapi.json"}, true, &Rest::get_openapi},
-      {{"GET", "/v1/proto"}, true, &Rest::get_proto},
+      {{"POST", "/v1/auth/register"}, Access::open, &Rest::register_user},
+      {{"POST", "/v1/auth/login"}, Access::open, &Rest::log_in},
+      {{"POST", "/v1/auth/refresh"}, Access::open, &Rest::refresh},
+      {{"POST", "/v1/auth/logout"}, Access::token, &Rest::log_out},
+      {{"GET", "/v1/users/me"}, Access::read, &Rest::get_me},
+      {{"PATCH", "/v1/users/me"}, Access::read, &Rest::patch_me},
+      {{"GET", "/v1/users"}, Access::read, &Rest::search_users},
+      {{"GET", "/v1/users/{user}"}, Access::read, &Rest::get_user},
+      {{"GET", "/v1/conversations"}, Access::token, &Rest::list_conversations},
+      {{"POST", "/v1/conversations"}, Access::token, &Rest::create_conversation},
+      {{"GET", "/v1/conversations/{conversation}"}, Access::read, &Rest::get_conversation},
+      {{"PATCH", "/v1/conversations/{conversation}"}, Access::token, &Rest::patch_conversation},
+      {{"DELETE", "/v1/conversations/{conversation}"}, Access::token, &Rest::delete_conversation},
+      {{"GET", "/v1/conversations/{conversation}/members"}, Access::read, &Rest::list_members},
+      {{"POST", "/v1/conversations/{conversation}/members"}, Access::token, &Rest::add_members},
+      {{"PATCH", "/v1/conversations/{conversation}/members/{user}"}, Access::token, &Rest::patch_member},
+      {{"DELETE", "/v1/conversations/{conversation}/members/{user}"}, Access::token, &Rest::remove_member},
+      {{"GET", "/v1/conversations/{conversation}/messages"}, Access::token, &Rest::list_messages},
+      {{"POST", "/v1/conversations/{conversation}/messages"}, Access::token, &Rest::post_message},
+      {{"POST", "/v1/conversations/{conversation}/read"}, Access::token, &Rest::post_read},
+      {{"GET", "/v1/openapi.json"}, Access::open, &Rest::get_openapi},
+      {{"GET", "/v1/proto"}, Access::open, &Rest::get_proto},
   };
   return all;
 }
@@ -104,7 +108,7 @@ void Rest::handle(Request request, Respond respond) {
   std::string allow;
   for (auto& entry : entries()) {
     if (!match(entry.route.path, call->request.path(), call->parameters)) continue;
-    if (entry.route.method == call->request.method) return entry.open ? (this->*entry.handler)(call) : authenticate(call, entry.handler);
+    if (entry.route.method == call->request.method) return entry.access == Access::open ? (this->*entry.handler)(call) : authenticate(call, entry);
     // "/v1/users/me" is not also a user id, and so the first pattern that fits a path is the one meant.
     allow.append(allow.empty() ? "" : ", ").append(entry.route.method);
   }
@@ -116,7 +120,7 @@ void Rest::handle(Request request, Respond respond) {
 
 // ---- authentication ------------------------------------------------------------------------------------------------------
 
-void Rest::authenticate(CallPtr call, Handler handler) {
+void Rest::authenticate(CallPtr call, const Entry& entry) {
   constexpr std::string_view kBearer = "Bearer ";
   auto value = call->request.header("Authorization");
   if (value.size() <= kBearer.size() || !equal_ignoring_case(std::string_view(value).substr(0, kBearer.size()), kBearer)) {
@@ -125,14 +129,15 @@ void Rest::authenticate(CallPtr call, Handler handler) {
   auto identity = ports_.tokens.verify(std::string_view(value).substr(kBearer.size()), ports_.clock.wall());
   if (!identity) return refuse(call, Code::unauthenticated, identity.error() == TokenFault::expired ? "the token has expired" : "the token is not valid");
   call->identity = *identity;
+  if (entry.access == Access::read && !may_read(call)) return;
 
   auto now = ports_.clock.steady();
   while (!open_logins_.empty() && (open_logins_.size() > kRemembered || now.value - open_logins_.back().second.value >= kRememberMs)) {
     open_by_id_.erase(open_logins_.back().first);
     open_logins_.pop_back();
   }
-  if (open_by_id_.contains(identity->login)) return (this->*handler)(std::move(call));
-  ports_.accounts.login_open(identity->login, [this, call, handler](store::Result<bool> open) {
+  if (open_by_id_.contains(identity->login)) return (this->*entry.handler)(std::move(call));
+  ports_.accounts.login_open(identity->login, [this, call, handler = entry.handler](store::Result<bool> open) {
     if (!open) return refuse(call, open.error());
     if (!*open) return refuse(call, Code::unauthenticated, "this login session has ended");
     if (!open_by_id_.contains(call->identity.login)) {
@@ -205,6 +210,12 @@ bool Rest::within_rate(const CallPtr& call, KeyedBuckets& buckets) {
   auto wait_ms = buckets.take(call->request.address, ports_.clock.steady());
   if (wait_ms == 0) return true;
   refuse(call, Code::rate_limited, "too many requests from this address", wait_ms);
+  return false;
+}
+
+bool Rest::may_read(const CallPtr& call) {
+  if (core_->take_read(call->identity.user)) return true;
+  refuse(call, Code::rate_limited, "too many requests", kReadRetryMs);
   return false;
 }
 

@@ -66,15 +66,20 @@ class Rest {
   };
   using CallPtr = std::shared_ptr<Call>;
   using Handler = void (Rest::*)(CallPtr);
+  enum class Access : std::uint8_t {
+    open,   // without a token
+    token,  // with one; Core counts it where it passes through Core
+    read,   // with one, and asks the store itself: counts as one of the user's reads (D21)
+  };
   struct Entry {
     Route route;
-    bool open;  // without a token
+    Access access;
     Handler handler;
   };
   static const std::vector<Entry>& entries();
   static bool match(std::string_view pattern, std::string_view path, std::vector<std::string>& parameters);
 
-  void authenticate(CallPtr call, Handler handler);
+  void authenticate(CallPtr call, const Entry& entry);
   void add_cors(const Request& request, Response& response) const;
 
   // ---- for handlers
@@ -85,6 +90,7 @@ class Rest {
   bool read_body(const CallPtr& call, google::protobuf::Message& out);
   static bool read_number(const CallPtr& call, std::string_view name, std::uint64_t max, std::uint64_t& out);
   bool within_rate(const CallPtr& call, KeyedBuckets& buckets);
+  bool may_read(const CallPtr& call);
   // opId or clientMsgId: as given, else from Idempotency-Key (then `resend` is set), else a new one.
   void fill_id(const CallPtr& call, std::string& id, bool& resend);
   using Done = std::move_only_function<void(const client::Frame&)>;
@@ -120,7 +126,6 @@ class Rest {
   void messages_around(CallPtr call, store::HistoryQuery query);
   void post_message(CallPtr call);
   void post_read(CallPtr call);
-  void get_details(CallPtr call, store::Summary summary);
 
   // ---- what describes this API
   void get_openapi(CallPtr call);

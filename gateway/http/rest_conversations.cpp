@@ -40,36 +40,30 @@ void Rest::create_conversation(CallPtr call) {
 void Rest::get_conversation(CallPtr call) {
   auto conversation = chat::parse_id<chat::ConversationId>(call->parameters[0]);
   if (!conversation) return refuse(call, Code::not_found, "there is no such conversation");
-  reads_->read<std::optional<store::Summary>>(
+  reads_->read<store::Details>(
       chat::partition_of(*conversation, partitions_),
-      [this, user = call->identity.user, id = *conversation](store::Callback<store::Snapshot<std::optional<store::Summary>>> done) {
-        ports_.reader.summary(user, id, std::move(done));
+      [this, user = call->identity.user, id = *conversation](store::Callback<store::Snapshot<store::Details>> done) {
+        ports_.reader.details(user, id, std::move(done));
       },
-      [this, call](std::expected<BarrierReads::Fresh<std::optional<store::Summary>>, Unavailable> found) {
+      [this, call](std::expected<BarrierReads::Fresh<store::Details>, Unavailable> found) {
         if (!found) return refuse(call, Code::unavailable, "the store does not answer", kUnavailableRetryMs);
-        if (!found->value) return refuse(call, Code::not_found, "there is no such conversation");
-        get_details(call, std::move(*found->value));
+        const store::Details& details = found->value;
+        if (details.standing == store::Standing::former) return refuse(call, Code::not_member, "you are not a member any more");
+        if (!details.summary) return refuse(call, Code::not_found, "there is no such conversation");
+        rest::v1::Conversation out;
+        // Same names, same numbers (a test sees to it): a summary is a conversation without its details.
+        out.ParseFromString(summary_of(*details.summary, ports_.clock.wall()).SerializeAsString());
+        if (details.summary->kind == chat::Kind::group) {
+          out.set_notice(details.notice);
+          out.set_avatar(details.avatar);
+          out.set_description(details.description);
+          auto& settings = *out.mutable_settings();
+          settings.set_history_for_new_members(details.settings.history_for_new_members);
+          settings.set_members_may_add(details.settings.members_may_add);
+          settings.set_mention_all_admins(details.settings.mention_all_admins);
+        }
+        answer(call, out);
       });
-}
-
-// What a summary leaves out stands in the conversation's state, read after (so never older than) the summary.
-void Rest::get_details(CallPtr call, store::Summary summary) {
-  rest::v1::Conversation out;
-  // Same names, same numbers (a test sees to it): a summary is a conversation without its details.
-  out.ParseFromString(summary_of(summary, ports_.clock.wall()).SerializeAsString());
-  if (summary.kind != chat::Kind::group) return answer(call, out);
-  auto partition = chat::partition_of(summary.conversation, partitions_);
-  ports_.reader.cold_load(summary.conversation, partition, chat::Offset{kAnySeq >> 1}, [this, call, out](store::Result<store::ColdLoad> load) mutable {
-    if (!load) return refuse(call, load.error());
-    out.set_notice(load->state.notice);
-    out.set_avatar(load->state.avatar);
-    out.set_description(load->state.description);
-    auto& settings = *out.mutable_settings();
-    settings.set_history_for_new_members(load->state.settings.history_for_new_members);
-    settings.set_members_may_add(load->state.settings.members_may_add);
-    settings.set_mention_all_admins(load->state.settings.mention_all_admins);
-    answer(call, out);
-  });
 }
 
 void Rest::patch_conversation(CallPtr call) {
@@ -193,6 +187,7 @@ void Rest::list_messages(CallPtr call) {
   if (!conversation) return refuse(call, Code::not_found, "there is no such conversation");
   std::string ignored;
   if (query_value(call->request.query(), "aroundSeq", ignored)) {
+    if (!may_read(call)) return;  // without aroundSeq Core counts it
     if (before || after) return refuse(call, Code::invalid, "aroundSeq goes without beforeSeq and afterSeq");
     auto wanted = limit ? std::min<std::uint64_t>(limit, chat::kHistoryMax) : chat::kHistoryDefault;
     return messages_around(call, {.user = call->identity.user,

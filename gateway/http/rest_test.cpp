@@ -230,7 +230,30 @@ TEST_F(RestTest, Conversations) {
   EXPECT_EQ(ask("DELETE", "/v1/conversations/" + id + "/members/" + text(user(2)), "", token(1)).at("/seq"), "5");
   EXPECT_EQ(ask("DELETE", "/v1/conversations/" + id + "/members/me", "", token(3)).at("/seq"), "6");
   for (auto path : {"", "/members", "/messages"}) expect_problem(ask("GET", "/v1/conversations/" + id + path, "", token(4)), 404, "notFound");
+  for (auto path : {"", "/members"}) expect_problem(ask("GET", "/v1/conversations/" + id + path, "", token(2)), 403, "notMember");
   EXPECT_EQ(ask("DELETE", "/v1/conversations/" + id, "", token(1)).at("/seq"), "7");
+}
+
+TEST_F(RestTest, ReadsOfTheStoreCountAsReads) {  // D21
+  const std::string conversation = "/v1/conversations/" + new_group(1, {2});
+  for (const std::string& path : {std::string("/v1/users/me"), std::string("/v1/users?query=a"), "/v1/users/" + text(user(2)), conversation,
+                                  conversation + "/members", conversation + "/messages?aroundSeq=1"}) {
+    pass(10'000);  // a full bucket
+    int answered = 0, limited = 0;
+    for (int i = 0; i < 250; ++i) {
+      Request request;
+      request.method = "GET";
+      request.target = path;
+      request.headers = {{"Authorization", "Bearer " + token(1)}};
+      rest->handle(std::move(request), [&](const Response& response) {
+        ++answered;
+        limited += response.status == 429 ? 1 : 0;
+      });
+    }
+    EXPECT_EQ(ask("GET", path, "", token(2)).http.status, 200u) << "another user: " << path;
+    EXPECT_EQ(answered, 250) << path;
+    EXPECT_EQ(limited, 50) << path;
+  }
 }
 
 TEST_F(RestTest, MessagesAndMarks) {

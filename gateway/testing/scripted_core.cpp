@@ -44,7 +44,7 @@ struct NoReader final : store::Reader {
   void resume(store::ResumeQuery, store::Callback<store::Snapshot<store::ResumeResult>>) override { std::abort(); }
   void history(store::HistoryQuery, store::Callback<store::Snapshot<store::HistoryResult>>) override { std::abort(); }
   void summaries(chat::UserId, std::string, std::uint32_t, store::Callback<store::Snapshot<store::SummaryPage>>) override { std::abort(); }
-  void summary(chat::UserId, chat::ConversationId, store::Callback<store::Snapshot<std::optional<store::Summary>>>) override { std::abort(); }
+  void details(chat::UserId, chat::ConversationId, store::Callback<store::Snapshot<store::Details>>) override { std::abort(); }
   void standing(chat::UserId, chat::ConversationId, store::Callback<store::Snapshot<store::Standing>>) override { std::abort(); }
   void mark_target(chat::UserId, chat::ConversationId, chat::Seq, store::Callback<store::Snapshot<store::MarkTarget>>) override { std::abort(); }
   void members(chat::UserId, chat::ConversationId, std::string, std::uint32_t, store::Callback<store::Snapshot<store::MemberPage>>) override { std::abort(); }
@@ -131,6 +131,7 @@ void Core::on_login_ended(chat::UserId, std::optional<chat::LoginId>, bool) {}
 void Core::on_tick() {}
 void Core::drain(std::uint32_t, chat::TimeMs) {}
 bool Core::drained() const { return true; }
+bool Core::take_read(const chat::UserId&) { return true; }
 Core::Stats Core::stats() const { return {}; }
 
 }  // namespace parley::gateway

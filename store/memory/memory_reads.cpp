@@ -256,8 +256,19 @@ void MemoryReader::summaries(UserId user, std::string cursor, std::uint32_t limi
   });
 }
 
-void MemoryReader::summary(UserId user, ConversationId conversation, Callback<Snapshot<std::optional<Summary>>> done) {
-  snapshot(std::move(done), [=](const Data& data) { return summary_of(data, user, conversation); });
+void MemoryReader::details(UserId user, ConversationId conversation, Callback<Snapshot<Details>> done) {
+  snapshot(std::move(done), [=](const Data& data) {
+    Details out;
+    out.standing = standing_of(data, user, conversation);
+    if (out.standing != Standing::member) return out;
+    const chat::ConversationState& state = data.find(conversation)->state;
+    out.summary = summary_of(data, user, conversation);
+    out.notice = state.notice;
+    out.avatar = state.avatar;
+    out.description = state.description;
+    out.settings = state.settings;
+    return out;
+  });
 }
 
 void MemoryReader::standing(UserId user, ConversationId conversation, Callback<Snapshot<Standing>> done) {

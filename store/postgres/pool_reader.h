@@ -19,7 +19,7 @@ class PoolReader final : public store::Reader {
   void resume(ResumeQuery query, Callback<Snapshot<ResumeResult>> done) override;
   void history(HistoryQuery query, Callback<Snapshot<HistoryResult>> done) override;
   void summaries(UserId user, std::string cursor, std::uint32_t limit, Callback<Snapshot<SummaryPage>> done) override;
-  void summary(UserId user, ConversationId conversation, Callback<Snapshot<std::optional<Summary>>> done) override;
+  void details(UserId user, ConversationId conversation, Callback<Snapshot<Details>> done) override;
   void standing(UserId user, ConversationId conversation, Callback<Snapshot<Standing>> done) override;
   void mark_target(UserId user, ConversationId conversation, Seq seq, Callback<Snapshot<MarkTarget>> done) override;
   void members(UserId user, ConversationId conversation, std::string cursor, std::uint32_t limit, Callback<Snapshot<MemberPage>> done) override;

@@ -82,12 +82,24 @@ void PoolReader::summaries(UserId user, std::string cursor, std::uint32_t limit,
   });
 }
 
-void PoolReader::summary(UserId user, ConversationId conversation, Callback<Snapshot<std::optional<Summary>>> done) {
+void PoolReader::details(UserId user, ConversationId conversation, Callback<Snapshot<Details>> done) {
+  const auto params = [&] { return Params().uuid(user.bytes).uuid(conversation.bytes); };
   std::vector<Query> queries;
-  queries.push_back({PARLEY_SUMMARIES("m.conversation = $2", ""), Params().uuid(user.bytes).uuid(conversation.bytes)});
-  ask(std::move(queries), std::move(done), [](const Rows* rows) -> std::optional<Summary> {
-    if (rows[0].empty()) return std::nullopt;
-    return read_summary(rows[0][0]);
+  queries.push_back({kStanding, params()});
+  queries.push_back({PARLEY_SUMMARIES("m.conversation = $2", ""), params()});
+  queries.push_back({"select notice, avatar, description, history_for_new_members, members_may_add, mention_all_admins from conversations where id = $1",
+                     Params().uuid(conversation.bytes)});
+  ask(std::move(queries), std::move(done), [](const Rows* rows) {
+    Details out;
+    out.standing = static_cast<Standing>(rows[0][0].u4(0));
+    if (out.standing != Standing::member) return out;
+    if (!rows[1].empty()) out.summary = read_summary(rows[1][0]);
+    const Row row = rows[2][0];
+    out.notice = row.text(0);
+    out.avatar = row.text(1);
+    out.description = row.text(2);
+    out.settings = {row.boolean(3), row.boolean(4), row.boolean(5)};
+    return out;
   });
 }
 
