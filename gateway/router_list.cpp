@@ -79,6 +79,8 @@ void RouterList::read_file() {
     line = trimmed(line.substr(0, line.find('#')));
     if (is_address(line)) named.push_back(line);
   }
+  // Read while it is being written, most likely: without routers nobody is served, and so an empty list cannot be meant.
+  if (named.empty()) return log::limited(log::Level::warn, "gateway.routers_empty", path_, {{"path", path_}});
   told(std::move(named));
 }
 

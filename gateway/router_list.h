@@ -1,7 +1,7 @@
 // Where the list of routers comes from (R15): fixed in the configuration, the DNS name of a headless service, or a file that
 // the operator maintains, one host:port a line. The latter two are read again every `reread_ms`.
 //
-// Whether a router can be reached is for its stream to find out. The io_context's thread.
+// A file that names nobody leaves the last list in force. Whether a router can be reached is for its stream to find out. The io_context's thread.
 #pragma once
 
 #include <boost/asio/io_context.hpp>

@@ -53,5 +53,21 @@ TEST(RouterList, FileIsReadAgain) {
   std::remove(path.c_str());
 }
 
+TEST(RouterList, AFileWithoutRoutersIsNotMeant) {
+  auto path = std::string(::testing::TempDir()) + "/routers-emptied";
+  std::ofstream(path) << "a:1\n";
+  boost::asio::io_context io;
+  std::vector<Names> told;
+  RouterList list(io, "file:" + path, 1, [&](auto& names) { told.push_back(names); });
+  list.start();
+  std::ofstream(path) << "# being written\n";
+  for (int i = 0; i < 20; ++i) io.run_one_for(std::chrono::milliseconds(20));
+  std::ofstream(path) << "b:2\n";
+  auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (told.size() < 2 && std::chrono::steady_clock::now() < limit) io.run_one_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(told, (std::vector<Names>{{"a:1"}, {"b:2"}}));
+  std::remove(path.c_str());
+}
+
 }  // namespace
 }  // namespace parley::gateway
