@@ -185,7 +185,7 @@ asio::awaitable<client::Frame> Connection::request(client::Frame frame) {
   auto deadline = std::chrono::steady_clock::now() + kAnswer;
   while (true) {
     auto answer = co_await next(deadline);
-    if (!answer) throw Failure(kExitUnavailable, "the server did not answer within 10 s");
+    if (!answer) throw Closed{0, "no answer within 10 s", 0};
     if (answer->req_id() == id) co_return std::move(*answer);
     later_.push_back(std::move(*answer));
   }

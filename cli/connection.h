@@ -43,7 +43,8 @@ class Connection {
   void post(client::Frame frame);
   // The next frame; nothing when `deadline` passes. Pings are answered here. Throws Closed once the socket is gone and all that came is read.
   boost::asio::awaitable<std::optional<client::Frame>> receive(SteadyTime deadline);
-  // Sends a request and waits for its answer; what comes meanwhile is received later, in order. Throws Closed, or Failure after 10 s.
+  // Sends a request and waits for its answer; what comes meanwhile is received later, in order. Throws Closed, also after 10 s of
+  // silence: a connection that does not answer is as good as lost.
   boost::asio::awaitable<client::Frame> request(client::Frame frame);
 
   // Sends what is posted, then a close frame, and waits for the end.

@@ -36,7 +36,7 @@ class Listener {
       }
       connection_.reset();
       if (closed.code == kTokenExpired)
-        login_ = co_await fresh_login(arguments_.profile, true);
+        login_ = co_await fresh_login_or_old(true);
       else if (closed.terminal())
         throw Failure(kExitNoLogin, "the server closed the connection: " + closed.reason);
       auto wait = backoff_.next(closed.retry_after_ms);
@@ -60,9 +60,9 @@ class Listener {
   }
 
   // The server may be away: then the old tokens are tried again later.
-  asio::awaitable<Login> fresh_login_or_old() {
+  asio::awaitable<Login> fresh_login_or_old(bool expired = false) {
     try {
-      auto login = co_await fresh_login(arguments_.profile);
+      auto login = co_await fresh_login(arguments_.profile, expired);
       co_return login;
     } catch (const Failure& failure) {
       if (failure.exit_code != kExitUnavailable) throw;
@@ -129,6 +129,7 @@ class Listener {
       frame.mutable_conversations()->set_limit(200);
       frame.mutable_conversations()->set_cursor(cursor);
       auto answer = co_await connection_->request(std::move(frame));
+      if (answer.nack().temporary()) throw Closed{0, "conversations are unavailable", answer.nack().retry_after_ms()};
       expect_success(answer, "conversations");
       for (const auto& summary : answer.conversation_page().items()) {
         names_.learn(summary);
@@ -212,7 +213,6 @@ class Listener {
   }
 
   asio::awaitable<void> show(client::Event event) {
-    ++shown_;
     std::string line;
     if (arguments_.json) {
       client::Frame frame;
@@ -222,6 +222,7 @@ class Listener {
       line = co_await event_line(std::move(event), names_, *connection_);
     }
     std::cout << line << std::endl;
+    ++shown_;  // not before: the connection may be lost while a name is asked for, and then the event comes again
   }
 
   void send_ack() {
