@@ -76,7 +76,8 @@ void declare(runtime::Config& config, ServiceSettings& s) {
   config.number("gateway.connects_burst", s.server.connect_rate.burst, 0, 10'000'000, "How many of them at once.");
   config.number("gateway.http_timeout_ms", s.server.http_timeout_ms, 100, 600'000, "Time for an HTTP request to arrive whole, and for the next one to begin.");
   config.number("gateway.max_body_bytes", s.server.max_body_bytes, 1'024, 64 << 20, "Longest body of an HTTP request.");
-  config.number("gateway.up_bytes", s.link.up_bytes, 1 << 16, 1u << 30, "What waits for one router before its stream is broken and opened anew.");
+  config.number("gateway.up_bytes", s.link.up_bytes, 1 << 16, 1u << 30,
+                "What waits for one router before its stream is broken and opened anew; at least 256 for each of max_connections.");
   config.number("gateway.drain_window_ms", s.drain_window_ms, 0, 600'000, "Within this time clients are asked to go when the process ends.");
   config.number("gateway.drain_deadline_ms", s.drain_deadline_ms, 100, 3'600'000, "After this time those still here are closed.");
   config.number("gateway.recall_window_ms", s.core.fold_limits.recall_window_ms, 0, 0xFFFFFFFFull, "How long a sender may recall a message.");
@@ -117,6 +118,13 @@ void fit_connections(ServiceSettings& settings, std::uint32_t threads, std::uint
   wanted = static_cast<std::uint32_t>(std::min<std::uint64_t>(most, std::numeric_limits<std::uint32_t>::max()));
 }
 
+LinkSettings with_room(LinkSettings link, std::uint32_t max_connections) {
+  constexpr std::uint64_t kRegistrationBytes = 256;  // user, device (64), platform (32), connection, twice the user: once to fan out, once at his home
+  const auto all = std::min<std::uint64_t>(max_connections * kRegistrationBytes, std::numeric_limits<std::uint32_t>::max());
+  link.up_bytes = std::max(link.up_bytes, static_cast<std::uint32_t>(all));
+  return link;
+}
+
 class Service::TimedProducer final : public eventlog::Producer {
  public:
   TimedProducer(std::unique_ptr<eventlog::Producer> inner, runtime::Histogram stage) : inner_(std::move(inner)), stage_(stage) {}
@@ -148,7 +156,7 @@ Service::Service(const ServiceSettings& settings, Ports ports, std::string name,
       server_(ports_.io, with_limits(settings_.server, settings_.core, settings_.rest), ports_.tls, ports_.clock, ServerMetrics(ports_.metrics),
               [this](http::Request request, http::Respond respond) { rest_.handle(std::move(request), std::move(respond)); }),
       producer_(std::make_unique<TimedProducer>(ports_.log.producer(), ports_.metrics.stage(runtime::Stage::log))),
-      link_(ports_.io, settings_.link,
+      link_(ports_.io, with_room(settings_.link, settings_.server.max_connections),
             {.on_open = [this](RouterId router) { core_->on_link_open(router); },
              .on_down =
                  [this](RouterId router, const link::Down& message) {

@@ -50,6 +50,9 @@ void declare_routers(runtime::Config& config, ServiceSettings& settings);
 // Lowers max_connections to what `descriptors` allow, over all threads, and warns: a process without a descriptor left cannot even reach its database.
 void fit_connections(ServiceSettings& settings, std::uint32_t threads, std::uint64_t descriptors);
 
+// What may wait for a router, with room for all connections registering at once: a stream that breaks on that breaks on the next try as well.
+LinkSettings with_room(LinkSettings link, std::uint32_t max_connections);
+
 class Service {
  public:
   struct Ports {

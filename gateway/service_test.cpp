@@ -22,6 +22,25 @@ TEST(FitConnections, LeavesDescriptorsForEverythingElse) {
   EXPECT_EQ(fitted(100, 1, 64), 32u) << "half, where there are hardly any";
 }
 
+TEST(WithRoom, AllConnectionsMayRegisterAtOnce) {
+  link::Up all;
+
+  const std::string user(16, '\xff');
+  link::HomeRequest& request = *all.add_home();
+  request.set_user(user);
+  request.mutable_device_open()->set_connection(~0ull);
+  request.mutable_device_open()->set_device(std::string(64, 'd'));
+  request.mutable_device_open()->set_platform(std::string(32, 'p'));
+  request.mutable_device_open()->set_moved(true);
+  request.mutable_device_open()->set_opened_ms(~0ull);
+  all.add_registrations()->set_user(user);
+  all.set_confirm(~0ull);
+  const std::size_t bytes = all.ByteSizeLong();
+  for (std::uint32_t connections : {1'000u, 100'000u, 1'000'000u}) EXPECT_GE(with_room({}, connections).up_bytes, connections * bytes);
+  EXPECT_EQ(with_room({.up_bytes = 1 << 16}, 10).up_bytes, 1u << 16);
+  EXPECT_EQ(with_room({}, 4'000'000'000).up_bytes, std::numeric_limits<std::uint32_t>::max());
+}
+
 class ServiceTest : public TestBed {};
 
 TEST_F(ServiceTest, WhatHasDrainedDoesNotTurnReadyAgain) {
