@@ -226,7 +226,8 @@ void Server::on_writable(ConnectionId id) {
   if (!connection) return;
   connection->writing = false;
   if (connection->phase == Connection::Phase::http) {
-    http_write(*connection);
+    // Nothing to write: it is TLS that waited, and reads on below.
+    if (!connection->http->out.empty()) http_write(*connection);
   } else {
     flush(*connection);
   }

@@ -2,10 +2,16 @@
 #include "gateway/server.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <array>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <cstdio>
@@ -347,7 +353,7 @@ TEST(Server, StopAcceptingLeavesWebSockets) {
 
 struct Certificate {
   std::filesystem::path certificate, key;
-  Certificate() {
+  explicit Certificate(int copies = 1) {
     char directory[] = "/tmp/parley-tls-XXXXXX";
     std::filesystem::path at = ::mkdtemp(directory);
     certificate = at / "cert.pem";
@@ -364,7 +370,9 @@ struct Certificate {
       f(file);
       std::fclose(file);
     };
-    write(certificate, [&](FILE* f) { PEM_write_X509(f, x); });
+    write(certificate, [&](FILE* f) {
+      for (int i = 0; i < copies; ++i) PEM_write_X509(f, x);
+    });
     write(key, [&](FILE* f) { PEM_write_PrivateKey(f, pair, nullptr, nullptr, 0, nullptr, nullptr); });
     X509_free(x);
     EVP_PKEY_free(pair);
@@ -393,6 +401,35 @@ TEST(Server, Tls) {
   EXPECT_TRUE(shard.eventually([&] { return shard.server->connections() == 0; }));
   // Plain text on a TLS port is not answered in the clear.
   EXPECT_EQ(testing::raw_exchange(shard.server->port(), "GET / HTTP/1.1\r\n\r\n").find("HTTP"), std::string::npos);
+}
+
+// The certificates do not fit into the socket at once: the handshake waits until it is writable, not until the client speaks, who is waiting too.
+TEST(Server, TlsHandshakeThatIsWrittenInPieces) {
+  Certificate files(300);
+  TlsContext tls(files.certificate, files.key);
+  Shard shard({.http_timeout_ms = 3'000}, &tls);
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int few = 2'048, segment = 536;
+  ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &few, sizeof few), 0);
+  ASSERT_EQ(::setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment), 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(shard.server->port());
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_max_cert_list(context, 1 << 20);
+  SSL* ssl = SSL_new(context);
+  SSL_set_fd(ssl, fd);
+  EXPECT_EQ(SSL_connect(ssl), 1);
+  const std::string_view request = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n";
+  EXPECT_EQ(SSL_write(ssl, request.data(), static_cast<int>(request.size())), static_cast<int>(request.size()));
+  std::array<char, 512> answer{};
+  const int read = SSL_read(ssl, answer.data(), answer.size());
+  EXPECT_TRUE(read > 0 && std::string_view(answer.data(), static_cast<std::size_t>(read)).starts_with("HTTP/1.1 200"));
+  SSL_free(ssl);
+  SSL_CTX_free(context);
+  ::close(fd);
 }
 
 TEST(Server, TlsFilesMustFit) {
