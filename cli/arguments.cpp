@@ -21,7 +21,7 @@ TO and WITH: a user's name, or the id of a conversation.
   --server=URL      server to register or log in at (default http://127.0.0.1:8080)
   --as NAME         profile to use, so that one machine can be several users (default: default); kept in ~/.config/parley
   --json            print protocol frames as JSON, one a line
-  --password=WORD   for scripts; else PARLEY_PASSWORD, else asked for
+  --password=WORD   everybody on this machine can read it; better PARLEY_PASSWORD (for scripts), or nothing: it is asked for
   --timeout=S       send: give up after S seconds (default 60)
 
 Exit codes: 0 done, 1 refused by the server, 64 wrong usage, 69 no server or no answer, 77 not logged in.
