@@ -17,7 +17,7 @@ ACK_EVERY_EVENTS = 64
 ACK_EVERY_S = 1.0
 ANSWER_TIMEOUT_S = 10.0
 OPEN_TIMEOUT_S = 5.0
-CURSORS_MAX = 1000
+CURSORS_MAX = 700  # as many always fit a JSON frame (docs/adr/0003)
 TERMINAL = range(4500, 5000)
 
 
