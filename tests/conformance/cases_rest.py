@@ -152,6 +152,7 @@ async def _(t):
     equal((await c.rest("DELETE", f"/v1/conversations/{group}/members/me")).status, 200)
     problem(await b.rest("POST", f"/v1/conversations/{group}/messages", {"clientMsgId": wire.uuid7(), "text": {"body": "x"}}), 403, "notMember")
     problem(await b.rest("POST", f"/v1/conversations/{group}/members", {"users": [b.id]}), 403, "notMember")
+    problem(await b.rest("GET", f"/v1/conversations/{group}"), 403, "notMember")
     patched = await a.rest("PATCH", f"/v1/conversations/{group}", {"title": "new"})
     equal(patched.status, 200)
     equal((await a.rest("GET", f"/v1/conversations/{group}")).json["title"], "new")
