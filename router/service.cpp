@@ -131,9 +131,32 @@ void Service::take(const std::vector<Partition>& partitions) {
   if (!wanted_.empty() && ports_.clock.steady().value >= next_ask_ms_) ask_takeover();
 }
 
+// R13: a database that holds the fold of another log tells outcomes that never were.
+void Service::ask_identity() {
+  ports_.reader.identity([this, alive = std::weak_ptr(alive_)](store::Result<std::optional<store::Identity>> stored) {
+    if (alive.expired() || store_is_ours_) return;
+    const store::Identity mine{topic_.id, topic_.partitions};
+    std::string why;
+    if (!stored)
+      why = stored.error().message;
+    else if (!*stored)
+      why = "no persister has been there yet";
+    else if (**stored != mine)
+      why = store::mismatch(**stored, mine);
+    if (!why.empty()) {
+      ports_.health.not_ready("store", why);
+      log::limited(log::Level::warn, "router.store", "identity", {{"error", why}});
+      return;
+    }
+    store_is_ours_ = true;
+    ports_.health.ready("store");
+    if (!wanted_.empty()) ask_takeover();
+  });
+}
+
 // R17: asks the log where both groups stand, where it begins and ends; all together for everything wanted now.
 void Service::ask_takeover() {
-  if (std::exchange(asking_, true)) return;
+  if (!store_is_ours_ || std::exchange(asking_, true)) return;
   auto asked = std::make_shared<Asked>();
   auto answered = [this, alive = std::weak_ptr(alive_), asked] {
     if (--asked->missing == 0 && !alive.expired()) on_takeover(*asked);
@@ -222,7 +245,10 @@ void Service::tick() {
     if (stopped.size() > stopped_) log::error("router.newer_fold_version", {{"partitions", stopped.size()}});
     stopped_ = stopped.size();
     metrics_.sample(core_->stats(), link_.stats(), stopped_);
-    ask_positions();
+    if (store_is_ours_)
+      ask_positions();
+    else
+      ask_identity();
   }
   ticker_.expires_after(kTick);
   ticker_.async_wait([this, alive = std::weak_ptr(alive_)](error_code failed) {
@@ -230,8 +256,8 @@ void Service::tick() {
   });
 }
 
-// NOTIFY may be lost; and a router is ready once it has seen PostgreSQL. It stays ready when PostgreSQL goes: live messages
-// still flow then (P7), and routers that all leave their service at once would help nobody.
+// NOTIFY may be lost. A router that was ready once stays so when PostgreSQL goes: live messages still flow then (P7), and routers that all
+// leave their service at once would help nobody.
 void Service::ask_positions() {
   ports_.reader.positions([this, alive = std::weak_ptr(alive_)](store::Result<store::Positions> positions) {
     if (alive.expired()) return;
@@ -239,7 +265,6 @@ void Service::ask_positions() {
       log::limited(log::Level::warn, "router.store_away", "store", {{"error", positions.error().message}});
       return;
     }
-    ports_.health.ready("store");
     for (std::uint32_t p = 0; p < positions->size(); ++p) core_->on_position({p}, (*positions)[p]);
   });
 }

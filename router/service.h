@@ -74,6 +74,7 @@ class Service final : public eventlog::ConsumerEvents {
 
   void on_members(const std::vector<std::string>& reachable);
   void take(const std::vector<Partition>& partitions);
+  void ask_identity();
   void ask_takeover();
   void on_takeover(const Asked& asked);
   void leave(const std::vector<Partition>& partitions);
@@ -93,7 +94,8 @@ class Service final : public eventlog::ConsumerEvents {
   link::Ring ring_;
   std::vector<Partition> wanted_;  // to be taken over
   bool asking_ = false;
-  std::size_t stopped_ = 0;  // partitions, as last seen
+  bool store_is_ours_ = false;  // PostgreSQL was seen to hold the fold of this log
+  std::size_t stopped_ = 0;     // partitions, as last seen
   boost::asio::steady_timer ticker_, stopping_;
   std::uint64_t next_second_ms_ = 0, next_ask_ms_ = 0, ask_again_ms_ = 200;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // answers may come after this is gone

@@ -76,6 +76,7 @@ struct Router {
     settings.link.listen = local(port);
     settings.members = {.self = {}, .source = std::move(members), .probe_ms = 100, .gone_ms = 300, .reread_ms = 1'000};
     settings.handover_ms = 300;
+    reader.holds = store::Identity{"topic", kPartitions};
     service = std::make_unique<Service>(settings, Service::Ports{io, clock, log, reader, metrics, health}, eventlog::Topic{"topic", kPartitions});
     service->start();
   }
@@ -227,6 +228,17 @@ TEST(RouterService, stopping_hands_over_before_the_streams_end) {
   ASSERT_TRUE(cluster.until([&] { return stopped; }));
   cluster.a.reset();
   ASSERT_TRUE(cluster.until([&] { return at_a.get([&] { return at_a.ended; }); }));
+}
+
+// R13: its positions and events belong to other offsets.
+TEST(RouterService, nothing_is_taken_over_while_postgresql_holds_the_fold_of_another_log) {
+  Cluster cluster;
+  for (Router* router : {cluster.a.get(), cluster.b.get()}) router->reader.holds = store::Identity{"another", kPartitions};
+  EXPECT_FALSE(cluster.until([&] { return Cluster::owned(cluster.a) + Cluster::owned(cluster.b) > 0; }, 1'500ms));
+  EXPECT_FALSE(cluster.a->health.unready().empty());
+  for (Router* router : {cluster.a.get(), cluster.b.get()}) router->reader.holds = store::Identity{"topic", kPartitions};
+  EXPECT_TRUE(cluster.settled());
+  EXPECT_TRUE(cluster.until([&] { return cluster.a->health.unready().empty(); }));
 }
 
 TEST(RouterService, a_log_that_was_trimmed_is_followed_from_its_begin) {

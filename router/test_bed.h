@@ -83,6 +83,7 @@ class TestReader final : public store::Reader {
 
   Offset position;  // of the persister
   bool away = false;
+  std::optional<store::Identity> holds;  // the fold of which log
   std::size_t asked = 0;
 
   void cold_load(chat::ConversationId c, Partition, Offset from, store::Callback<store::ColdLoad> done) override {
@@ -128,7 +129,7 @@ class TestReader final : public store::Reader {
     return out;
   }
 
-  void identity(store::Callback<std::optional<store::Identity>> done) override { done(std::nullopt); }
+  void identity(store::Callback<std::optional<store::Identity>> done) override { done(holds); }
   void positions(store::Callback<store::Positions> done) override { done(store::Positions{position}); }
   void on_moved(std::move_only_function<void(Partition, Offset)>) override {}
   void look_up(std::vector<store::LookUp>, store::Callback<store::Snapshot<std::vector<store::LookedUp>>>) override {}
