@@ -34,16 +34,16 @@ TEST_F(CoreRates, a_stranger_is_limited_by_what_is_refused) {
     frame.mutable_send()->set_conversation(uuid(4242));
     return frame;
   };
-  for (std::uint32_t i = 1; i <= 300; ++i) give(a, to_strangers(send_frame(i, 2)));
-  EXPECT_EQ(records.size(), 200u);
-  EXPECT_EQ(of(a).at(F::kNack, 199).nack().code(), "notFound");
+  for (std::uint32_t i = 1; i <= 1'100; ++i) give(a, to_strangers(send_frame(i, 2)));
+  EXPECT_EQ(records.size(), 1'000u);
+  EXPECT_EQ(of(a).at(F::kNack, 999).nack().code(), "notFound");
   const auto& last = of(a).last(F::kNack).nack();
   EXPECT_EQ(last.code(), "rateLimited");
   EXPECT_TRUE(last.temporary());
-  EXPECT_EQ(last.retry_after_ms(), 10u);
+  EXPECT_EQ(last.retry_after_ms(), 2u);
   pass(1'000);
-  for (std::uint32_t i = 301; i <= 600; ++i) give(a, to_strangers(send_frame(i, 2)));
-  EXPECT_EQ(records.size(), 300u);
+  for (std::uint32_t i = 1'101; i <= 2'200; ++i) give(a, to_strangers(send_frame(i, 2)));
+  EXPECT_EQ(records.size(), 1'500u);
 }
 
 TEST_F(CoreRates, what_is_in_flight_when_it_is_refused_is_owed) {
@@ -53,13 +53,13 @@ TEST_F(CoreRates, what_is_in_flight_when_it_is_refused_is_owed) {
   client::Frame frame = send_frame(1, 2);
   frame.mutable_send()->clear_direct_to();
   frame.mutable_send()->set_conversation(uuid(4242));
-  for (std::uint32_t i = 0; i < 450; ++i) {
+  for (std::uint32_t i = 0; i < 1'200; ++i) {
     frame.mutable_send()->set_client_msg_id(uuid(i));
     routing = i % 150 == 149;
     give(a, frame);
   }
-  EXPECT_EQ(records.size(), 300u);
-  EXPECT_EQ(of(a).last(F::kNack).nack().retry_after_ms(), 1'010u);
+  EXPECT_EQ(records.size(), 1'050u);
+  EXPECT_EQ(of(a).last(F::kNack).nack().retry_after_ms(), 102u);
 }
 
 TEST_F(CoreRates, look_ups_of_resends_have_their_rate) {
@@ -67,8 +67,8 @@ TEST_F(CoreRates, look_ups_of_resends_have_their_rate) {
   auto a = connect(1);
   connect(2);
   give(a, send_frame(1, 2));
-  for (int i = 0; i < 300; ++i) give(a, send_frame(1, 2, "hi", true));
-  EXPECT_EQ(of(a).count(F::kSendAck), 201u);
+  for (int i = 0; i < 1'100; ++i) give(a, send_frame(1, 2, "hi", true));
+  EXPECT_EQ(of(a).count(F::kSendAck), 1'001u);
   EXPECT_EQ(of(a).last(F::kNack).nack().code(), "rateLimited");
 }
 

@@ -51,11 +51,11 @@ void Rates::refund(const chat::UserId& user) {
 }
 
 std::uint32_t Rates::wait_ms(const chat::UserId& user) {
-  const double tokens = entry(user).refused.fill(clock_.steady(), kReadsPerSecond, kReadBurst);
-  return tokens >= 1 ? 0 : static_cast<std::uint32_t>(std::ceil((1 - tokens) * 1000 / kReadsPerSecond));
+  const double tokens = entry(user).refused.fill(clock_.steady(), kRefusedPerSecond, kRefusedBurst);
+  return tokens >= 1 ? 0 : static_cast<std::uint32_t>(std::ceil((1 - tokens) * 1000 / kRefusedPerSecond));
 }
 
-void Rates::owe(const chat::UserId& user) { entry(user).refused.fill(clock_.steady(), kReadsPerSecond, kReadBurst) -= 1; }
+void Rates::owe(const chat::UserId& user) { entry(user).refused.fill(clock_.steady(), kRefusedPerSecond, kRefusedBurst) -= 1; }
 
 bool Rates::take_read(const chat::UserId& user, std::size_t cursors) {
   return entry(user).reads.take(clock_.steady(), kReadsPerSecond, kReadBurst, 1 + static_cast<double>(cursors) / kCursorsPerRead);

@@ -37,6 +37,8 @@ class Rates {
   static constexpr std::uint32_t kLease = 10;
   static constexpr std::uint64_t kIdleMs = 10'000, kAnswerMs = 1'000;
   static constexpr double kReadsPerSecond = 100, kReadBurst = 200, kCursorsPerRead = 10;
+  // No client that waits for its answers is as fast (D21: what is nacked costs it nothing); one that floods is.
+  static constexpr double kRefusedPerSecond = 500, kRefusedBurst = 1'000;
 
   // nullopt: granted; else when to try again.
   using Granted = std::move_only_function<void(std::optional<std::uint32_t> retry_after_ms)>;

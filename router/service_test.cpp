@@ -70,13 +70,13 @@ struct Router {
   runtime::Health health{clock};
   std::unique_ptr<Service> service;
 
-  Router(boost::asio::io_context& io, eventlog::memory::MemoryBroker& broker, int port, std::string members) : log(broker) {
+  Router(boost::asio::io_context& io, eventlog::memory::MemoryBroker& broker, int port, std::string members, std::string stored = "topic") : log(broker) {
     ServiceSettings settings;
     settings.core.intake_wait_ms = 0;
     settings.link.listen = local(port);
     settings.members = {.self = {}, .source = std::move(members), .probe_ms = 100, .gone_ms = 300, .reread_ms = 1'000};
     settings.handover_ms = 300;
-    reader.holds = store::Identity{"topic", kPartitions};
+    reader.holds = store::Identity{std::move(stored), kPartitions};
     service = std::make_unique<Service>(settings, Service::Ports{io, clock, log, reader, metrics, health}, eventlog::Topic{"topic", kPartitions});
     service->start();
   }
@@ -93,10 +93,11 @@ struct Cluster {
   std::pair<int, int> chosen;
   int port_a = chosen.first, port_b = chosen.second;
   std::string members = local(port_a) + "," + local(port_b);
-  std::unique_ptr<Router> a = std::make_unique<Router>(io, broker, port_a, members), b = std::make_unique<Router>(io, broker, port_b, members);
+  std::string stored;  // PostgreSQL holds the fold of this log
+  std::unique_ptr<Router> a = std::make_unique<Router>(io, broker, port_a, members, stored), b = std::make_unique<Router>(io, broker, port_b, members, stored);
   TestLog written;
 
-  explicit Cluster(std::size_t sharers = 2) : chosen(ports(sharers)) {}
+  explicit Cluster(std::size_t sharers = 2, std::string of = "topic") : chosen(ports(sharers)), stored(std::move(of)) {}
 
   template <class F>
   bool until(F&& f, std::chrono::milliseconds limit = 10s) {
@@ -232,8 +233,7 @@ TEST(RouterService, stopping_hands_over_before_the_streams_end) {
 
 // R13: its positions and events belong to other offsets.
 TEST(RouterService, nothing_is_taken_over_while_postgresql_holds_the_fold_of_another_log) {
-  Cluster cluster;
-  for (Router* router : {cluster.a.get(), cluster.b.get()}) router->reader.holds = store::Identity{"another", kPartitions};
+  Cluster cluster(2, "another");
   EXPECT_FALSE(cluster.until([&] { return Cluster::owned(cluster.a) + Cluster::owned(cluster.b) > 0; }, 1'500ms));
   EXPECT_FALSE(cluster.a->health.unready().empty());
   for (Router* router : {cluster.a.get(), cluster.b.get()}) router->reader.holds = store::Identity{"topic", kPartitions};
