@@ -15,7 +15,7 @@
 #include <string>
 #include <string_view>
 
-#include "gateway/websocket.h"
+#include "gateway/server/websocket.h"
 #include "parley/client/v1/client.pb.h"
 
 namespace parley::bench {

@@ -13,14 +13,14 @@
 #include <string>
 
 #include "eventlog/log.h"
-#include "gateway/barrier_reads.h"
-#include "gateway/core.h"
+#include "gateway/auth/passwords.h"
+#include "gateway/auth/tokens.h"
+#include "gateway/core/barrier_reads.h"
+#include "gateway/core/core.h"
 #include "gateway/http/rest.h"
-#include "gateway/link_client.h"
-#include "gateway/passwords.h"
-#include "gateway/router_list.h"
-#include "gateway/server.h"
-#include "gateway/tokens.h"
+#include "gateway/link/link_client.h"
+#include "gateway/link/router_list.h"
+#include "gateway/server/server.h"
 #include "runtime/health.h"
 #include "runtime/metrics.h"
 

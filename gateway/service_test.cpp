@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "gateway/test_bed.h"
+#include "gateway/core/test_bed.h"
 
 namespace parley::gateway {
 namespace {

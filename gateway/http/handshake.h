@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "gateway/encoding.h"
 #include "gateway/http/message.h"
+#include "gateway/server/encoding.h"
 
 namespace parley::gateway::http {
 

@@ -1,6 +1,6 @@
 #include "gateway/http/problem.h"
 
-#include "gateway/json.h"
+#include "gateway/json/json.h"
 #include "parley/rest/v1/rest.pb.h"
 
 namespace parley::gateway::http {

@@ -13,14 +13,14 @@
 #include <unordered_map>
 #include <vector>
 
-#include "gateway/barrier_reads.h"
-#include "gateway/core.h"
+#include "gateway/auth/passwords.h"
+#include "gateway/auth/tokens.h"
+#include "gateway/core/barrier_reads.h"
+#include "gateway/core/core.h"
 #include "gateway/http/message.h"
 #include "gateway/http/problem.h"
-#include "gateway/json.h"
-#include "gateway/keyed_buckets.h"
-#include "gateway/passwords.h"
-#include "gateway/tokens.h"
+#include "gateway/json/json.h"
+#include "gateway/server/keyed_buckets.h"
 #include "parley/rest/v1/rest.pb.h"
 
 namespace parley::gateway::http {

@@ -1,5 +1,5 @@
 // /v1/conversations: the operations of the WebSocket protocol, one request each.
-#include "gateway/frames.h"
+#include "gateway/core/frames.h"
 #include "gateway/http/rest.h"
 
 namespace parley::gateway::http {

@@ -7,7 +7,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
-#include "gateway/test_bed.h"
+#include "gateway/core/test_bed.h"
 
 namespace parley::gateway::http {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "gateway/sync_token.h"
+#include "gateway/core/sync_token.h"
 #include "tests/simulation/violation.h"
 
 namespace parley::simulation {

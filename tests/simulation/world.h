@@ -11,7 +11,7 @@
 #include <optional>
 #include <vector>
 
-#include "gateway/core.h"
+#include "gateway/core/core.h"
 #include "persister/worker.h"
 #include "router/core.h"
 #include "tests/simulation/device.h"
