@@ -45,6 +45,7 @@ void Backbone::run() {
     runtime::log::error("standalone.failed", {{"error", fault.what()}});
     parts_.failed(1);
   }
+  parts_.over();
   persister_.reset();
   router_.reset();
   opening_.reset();

@@ -37,6 +37,7 @@ class Backbone {
     runtime::Metrics& metrics;
     runtime::Health& health;
     std::function<void(std::shared_ptr<grpc::Channel>)> ready;
+    std::function<void()> over;  // nothing runs here any more, the router goes next: whoever holds the channel ends now, before this returns
     std::function<void(int exit_code)> failed;
   };
 

@@ -85,6 +85,10 @@ int main(int argc, char** argv) try {
                                                .metrics = metrics,
                                                .health = health,
                                                .ready = serve,
+                                               .over =
+                                                   [&] {
+                                                     for (auto& shard : shards) shard->stop();
+                                                   },
                                                .failed = [&](int exit_code) { lifecycle.stop(exit_code); }});
   runtime::Admin admin(process.admin, metrics, health, config.json(), [&] { lifecycle.stop(); });
 
@@ -93,8 +97,7 @@ int main(int argc, char** argv) try {
   lifecycle.step("finish the batch", 20s, [&](auto done) { backbone->stop_persister(done); });
   lifecycle.step("end the router", 10s, [&](auto done) { backbone->stop_router(done); });
   int exit_code = lifecycle.wait();
-  backbone.reset();  // nobody makes shards any more
-  for (auto& shard : shards) shard->stop();
+  backbone.reset();
   return exit_code;
 } catch (const std::exception& fault) {  // a file that cannot be read, a port that is taken
   parley::runtime::log::error("standalone.cannot_start", {{"error", fault.what()}});
