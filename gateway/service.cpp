@@ -120,7 +120,8 @@ void fit_connections(ServiceSettings& settings, std::uint32_t threads, std::uint
 
 LinkSettings with_room(LinkSettings link, std::uint32_t max_connections) {
   constexpr std::uint64_t kRegistrationBytes = 256;  // user, device (64), platform (32), connection, twice the user: once to fan out, once at his home
-  const auto all = std::min<std::uint64_t>(max_connections * kRegistrationBytes, std::numeric_limits<std::uint32_t>::max());
+  constexpr std::uint64_t kMost = 1u << 30;
+  const auto all = std::min(max_connections * kRegistrationBytes, kMost);
   link.up_bytes = std::max(link.up_bytes, static_cast<std::uint32_t>(all));
   return link;
 }

@@ -108,7 +108,14 @@ class Core::Impl {
       intake.paused = true;
       ports_.consumer.pause(partition);
     }
-    for (const auto& conversation : to_load) loads_.ask({partition, intake.epoch(), conversation, intake.load_from(conversation), intake.floor(), {}, 0, {}});
+    for (const auto& conversation : to_load)
+      loads_.ask({.partition = partition,
+                  .epoch = intake.epoch(),
+                  .conversation = conversation,
+                  .from = intake.load_from(conversation),
+                  .floor = intake.floor(),
+                  .needs = {},
+                  .not_before = {}});
     loads_.pump();
     flush(Fanout::Flush::gathered);
   }
@@ -129,8 +136,9 @@ class Core::Impl {
     home_.on_tick(at);
     const std::size_t owned = std::max<std::size_t>(1, intakes_.size());
     const Conversations::Room share{settings_.cached_conversations / owned, settings_.cache_bytes / owned};
+    const bool full = cache_is_full();
     for (auto& [partition, intake] : intakes_) {
-      intake->evict(share);
+      if (full) intake->evict(share);
       if (auto commit = intake->progress().due(intake->upto(), at)) ports_.consumer.commit(partition, *commit);
     }
     if (at.value >= told_all_.value + kAllMs) {
@@ -192,6 +200,16 @@ class Core::Impl {
     return intake_open_;
   }
 
+  // Partitions may hold more than their share while others hold less.
+  bool cache_is_full() const {
+    std::size_t conversations = 0, bytes = 0;
+    for (const auto& [partition, intake] : intakes_) {
+      conversations += intake->conversations().size();
+      bytes += intake->conversations().bytes();
+    }
+    return conversations > settings_.cached_conversations || bytes > settings_.cache_bytes;
+  }
+
   // Settled unless the snapshot was too old.
   bool on_loaded(Load& load, store::ColdLoad read) {
     auto it = intakes_.find(load.partition);
@@ -210,6 +228,7 @@ class Core::Impl {
     if (admission == Admission::admitted) return true;
     load.floor = intake.floor();
     load.needs = intake.needs(load.conversation);
+    load.there = load.needs <= intake.known();
     return false;
   }
 

@@ -50,6 +50,7 @@ class Intake {
   // `floor_when_asked`: a snapshot may have been on its way while the floor rose above it, which tells nothing about PostgreSQL.
   Admission admit(const chat::ConversationId& conversation, store::ColdLoad load, Offset floor_when_asked);
 
+  Offset known() const { return known_; }
   // R19. Late and repeated news are lower than the newest: they change nothing.
   void known(Offset position) { known_ = std::max(known_, position); }
   void evict(Conversations::Room keep);

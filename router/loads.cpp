@@ -32,7 +32,8 @@ void Loads::on_read(Load load, store::Result<store::ColdLoad> result) {
     ++done_;
   } else {
     ++refused_;
-    rest(std::move(load), kRefusedMs);
+    const std::uint64_t wait = load.there ? kLeastWaitMs : kRefusedMs;
+    rest(std::move(load), wait);
   }
   pump();
 }

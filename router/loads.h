@@ -21,6 +21,7 @@ struct Load {
   chat::Offset from;
   chat::Offset floor;  // R19: the partition's evict floor when it was asked
   chat::Offset needs;  // no snapshot below this can be used; raised by a refusal
+  bool there = false;  // the persister is known to have reached it
   std::uint32_t attempts = 0;
   chat::TimeMs not_before;
 };
@@ -29,8 +30,8 @@ class Loads {
  public:
   static constexpr std::size_t kInFlight = 64;
   static constexpr std::uint64_t kLeastWaitMs = 20, kMostWaitMs = 1'000;
-  // A refused one waits for the persister to reach what it needs, or for this long: reading the same old snapshot over and over would only
-  // slow the persister down.
+  // A refused one waits for the persister to reach what it needs (it may have done so meanwhile), or for this long: reading the same old
+  // snapshot over and over would only slow the persister down.
   static constexpr std::uint64_t kRefusedMs = 5'000;
 
   // `loaded` gets what was read and tells whether that settled it; if not, it sets `floor` and `needs` and it is asked again later.
