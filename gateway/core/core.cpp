@@ -11,6 +11,12 @@ namespace parley::gateway {
 using chat::Close;
 using chat::Code;
 
+namespace {
+
+constexpr std::uint32_t kRetryMs = 1'000;
+
+}  // namespace
+
 class Core::Impl {
  public:
   Impl(Settings settings, Ports ports, std::uint64_t instance, eventlog::Topic topic, std::vector<chat::Offset> progress, std::string name)
@@ -253,10 +259,12 @@ class Core::Impl {
 
   void resume(Session& session, const client::Frame& frame) {
     const client::Resume& asked = frame.resume();
-    auto refuse = [&](Code code, std::string message) { attempts_.refuse(session, frame.req_id(), {}, code, std::move(message)); };
+    auto refuse = [&](Code code, std::string message, std::uint32_t retry_after_ms = 0) {
+      attempts_.refuse(session, frame.req_id(), {}, code, std::move(message), retry_after_ms);
+    };
     auto cursors = read_cursors(asked.cursors(), settings_.limits.cursors);
     if (!cursors) return refuse(Code::invalid, std::string(cursors.error()));
-    if (!rates_.take_read(session.user, cursors->size())) return refuse(Code::rate_limited, "too many requests");
+    if (!rates_.take_read(session.user, cursors->size())) return refuse(Code::rate_limited, "too many requests", kRetryMs);
     resumes_.begin(session, std::move(*cursors), asked.sync_token(), frame.req_id(), routers_.epoch());
   }
 

@@ -58,7 +58,9 @@ std::uint32_t Rates::wait_ms(const chat::UserId& user) {
 void Rates::owe(const chat::UserId& user) { entry(user).refused.fill(clock_.steady(), kRefusedPerSecond, kRefusedBurst) -= 1; }
 
 bool Rates::take_read(const chat::UserId& user, std::size_t cursors) {
-  return entry(user).reads.take(clock_.steady(), kReadsPerSecond, kReadBurst, 1 + static_cast<double>(cursors) / kCursorsPerRead);
+  // However many there are: what costs more than the bucket holds could never be asked, and one request is not to block all others.
+  const double cost = std::min(1 + static_cast<double>(cursors) / kCursorsPerRead, kReadBurst / 4);
+  return entry(user).reads.take(clock_.steady(), kReadsPerSecond, kReadBurst, cost);
 }
 
 void Rates::on_leased(const chat::UserId& user, std::uint32_t tokens, std::uint32_t retry_after_ms) {

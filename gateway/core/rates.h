@@ -53,7 +53,7 @@ class Rates {
   // For attempts that may come to nothing: how long to wait before another one (0: not at all), and what one is charged.
   std::uint32_t wait_ms(const chat::UserId& user);
   void owe(const chat::UserId& user);
-  bool take_read(const chat::UserId& user, std::size_t cursors = 0);  // kCursorsPerRead cursors cost as much as a request
+  bool take_read(const chat::UserId& user, std::size_t cursors = 0);  // kCursorsPerRead cursors cost as much as a request, all a quarter of the burst at most
 
   void on_leased(const chat::UserId& user, std::uint32_t tokens, std::uint32_t retry_after_ms);
   void on_tick();
