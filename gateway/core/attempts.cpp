@@ -13,9 +13,16 @@ using State = Item::State;
 namespace {
 
 constexpr std::uint32_t kRetryMs = 1'000;
-constexpr std::uint64_t kOverdueMs = 250;      // between two looks whether an outcome will still come
-constexpr std::size_t kQueuedBytes = 1 << 20;  // of unanswered sends of one connection
-constexpr std::size_t kTurns = 4'096;          // conversations of one connection with a raised turn
+constexpr std::uint64_t kOverdueMs = 250;   // between two looks whether an outcome will still come
+constexpr std::size_t kTurns = 4'096;       // conversations of one connection with a raised turn
+constexpr std::size_t kFrameExtra = 1'024;  // of a send, beside its text
+
+// Of unanswered sends of one connection. Whoever keeps to the announced limits is not to meet it: a burst of the longest texts
+// fits, and so does a quarter of the sends that may be unanswered.
+std::size_t queued_bytes(const chat::Limits& limits) {
+  const std::size_t sends = std::max(limits.unacked_sends / 4, std::min(limits.send_burst, limits.unacked_sends));
+  return std::max(std::size_t{1} << 20, sends * (limits.text_bytes + kFrameExtra));
+}
 
 }  // namespace
 
@@ -105,7 +112,8 @@ void Attempts::accept(Session& session, std::unique_ptr<Operation> operation, st
       ++queued;
       bytes += i->operation->bytes;
     }
-    if (queued >= settings_.limits.unacked_sends || bytes > kQueuedBytes) {
+    // Alone it is taken whatever its size: it would not get smaller by waiting.
+    if (queued >= settings_.limits.unacked_sends || (queued > 0 && bytes > queued_bytes(settings_.limits))) {
       refusal = {Code::rate_limited, "too many unanswered sends", kRetryMs};
       present = raise_turn(session, conversation);
     } else if (u.items.size() >= 2 * settings_.limits.unacked_sends) {

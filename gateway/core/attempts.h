@@ -8,7 +8,8 @@
 //
 // A temporary nack takes everything behind it with it and raises the `turn` of that conversation. What remains of a nacked
 // item are its attempts in flight: an ack of any of them still answers.
-// Owner's thread only. Bound: limits.unacked_sends queued items and 1 MiB of frames a connection, twice that with those only in flight.
+// Owner's thread only. Bound: limits.unacked_sends queued items a connection and a quarter as many of the longest texts (or one frame), twice that with
+// those only in flight.
 #pragma once
 
 #include <deque>

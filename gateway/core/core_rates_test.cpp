@@ -14,14 +14,27 @@ TEST_F(CoreRates, unanswered_sends_are_bounded_in_bytes) {
   auto a = connect(1);
   connect(2);
   broker_moves = false;
-  for (std::uint32_t i = 1; i <= 32; ++i) give(a, send_frame(i, 2, std::string(32'768, 'x')), false);
+  for (std::uint32_t i = 1; i <= 65; ++i) give(a, send_frame(i, 2, std::string(32'768, 'x')), false);
+  EXPECT_EQ(of(a).count(F::kNack), 0u);
+  give(a, send_frame(66, 2, std::string(32'768, 'x')), false);
   ASSERT_EQ(of(a).count(F::kNack), 1u);
-  EXPECT_EQ(of(a).at(F::kNack).req_id(), 32u);
+  EXPECT_EQ(of(a).at(F::kNack).req_id(), 66u);
   EXPECT_EQ(of(a).at(F::kNack).nack().code(), "rateLimited");
   EXPECT_EQ(of(a).at(F::kNack).nack().turn(), 2u);
   broker_moves = true;
   run();
-  EXPECT_EQ(of(a).count(F::kSendAck), 31u);
+  EXPECT_EQ(of(a).count(F::kSendAck), 65u);
+}
+
+TEST_F(CoreRates, one_large_frame_is_taken_where_nothing_is_unanswered) {
+  settings.limits.unacked_sends = 1;
+  settings.limits.text_bytes = 4 << 10;
+  start();
+  auto a = connect(1);
+  client::Frame frame = group_frame(1, {2});
+  frame.set_traceparent(std::string(2 << 20, 'x'));
+  give(a, frame);
+  EXPECT_EQ(of(a).count(F::kNack), 0u);
 }
 
 // D21: what is nacked costs no send; but it is in the log.
