@@ -142,12 +142,13 @@ void Attempts::accept(Session& session, std::unique_ptr<Operation> operation, st
     item->is_op = record.id_is_op;
     item->operation = std::move(operation);
     item->since.reset();
-    item->paid = item->admitted = false;
+    item->paid = item->admitted = item->resent = item->passed = item->missed = false;
     item->check = item->tries = 0;
     unanswered(session).items.push_back(std::move(owned));
   }
   if (req_id != 0) item->requests.push_back(req_id);
   if (flagged) {
+    item->resent = true;
     rates_.owe(session.user);
     if (item->state != State::look) item->look = 0;
     item->state = State::look;
@@ -210,8 +211,19 @@ void Attempts::looked_up(Session& session, const chat::ConversationId& conversat
         nack_final(session, *item, {Code::conflict, "this id stands for something else"});
         continue;
       }
-      answer(session, *item, duplicate_frame(*item, hit.event));
+      client::Frame frame = duplicate_frame(*item, hit.event);
+      if (!item->resent && item->held()) {  // it was asked here, not by the client: this is what its only transmission made
+        if (frame.has_send_ack())
+          frame.mutable_send_ack()->clear_duplicate();
+        else
+          frame.mutable_result()->clear_duplicate();
+      }
+      answer(session, *item, std::move(frame));
       continue;
+    }
+    if (item->missed && item->passed) {  // R9: what went after it may stand already, and the client is to know
+      nack_temporary(session, conversation, item, {Code::unavailable, "no outcome in time", kRetryMs});
+      break;  // it took the others with it
     }
     item->since = (*found->barrier)[publisher_.partition(conversation).value];
     item->state = item->admitted ? State::ready : State::checking;
@@ -321,7 +333,12 @@ bool Attempts::produce(Session& session, Item& item) {
       nack_temporary(session, item.conversation, &item, {Code::unavailable, "the log takes nothing now", kRetryMs});
     return false;
   }
+  for (auto& earlier : session.unanswered->items) {
+    if (earlier.get() == &item) break;
+    if (earlier->conversation == item.conversation) earlier->passed = true;
+  }
   item.state = State::sent;
+  item.passed = item.missed = false;
   item.attempts.push_back({.number = *attempt});
   chat::TimeMs now = sessions_.now();
   unlogged_.push_back({{now.value + settings_.produce_answer_ms}, session.id, *attempt});
@@ -429,6 +446,7 @@ void Attempts::overdue(Session& session, std::uint64_t attempt, const std::vecto
     return;
   }
   ++item->tries;
+  item->missed = true;
   item->state = State::look;
   item->look = 0;
   look(session, conversation);

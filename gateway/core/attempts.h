@@ -4,7 +4,8 @@
 //   connection and conversation -> outcome from a router -> sendAck, result or nack
 //
 // A router tells no outcome of a record that made no event and was persisted before its conversation was loaded (R18). Once the
-// routers told everything beyond such an attempt it is treated as a resend: looked up, and made once more where it is not stored.
+// routers told everything beyond such an attempt it is treated as a resend: looked up, and where it is not stored made once more, or
+// nacked where a later one of its conversation was produced since.
 //
 // A temporary nack takes everything behind it with it and raises the `turn` of that conversation. What remains of a nacked
 // item are its attempts in flight: an ack of any of them still answers.

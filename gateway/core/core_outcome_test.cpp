@@ -43,8 +43,33 @@ TEST_F(CoreOutcome, that_is_stored_is_answered_from_the_store) {
   give(a, send_frame(1, 2));
   pass(1'100);
   ASSERT_EQ(of(a).count(F::kSendAck), 1u);
+  EXPECT_FALSE(of(a).at(F::kSendAck).send_ack().duplicate()) << "the client sent it once";
+  EXPECT_EQ(records.size(), 1u);
+}
+
+TEST_F(CoreOutcome, that_is_stored_is_a_duplicate_to_who_sent_it_again) {
+  drop_deliveries = true;
+  give(a, send_frame(1, 2));
+  give(a, send_frame(1, 2, "hi", true));
+  pass(1'100);
   EXPECT_TRUE(of(a).at(F::kSendAck).send_ack().duplicate());
   EXPECT_EQ(records.size(), 1u);
+}
+
+TEST_F(CoreOutcome, missed_by_one_that_others_passed_is_a_temporary_nack) {  // R9
+  drop_deliveries = true;
+  forced = {chat::Code::muted};
+  give(a, send_frame(1, 2));
+  drop_deliveries = false;
+  give(a, send_frame(2, 2));
+  ASSERT_EQ(of(a).count(F::kSendAck), 1u);
+  EXPECT_EQ(of(a).at(F::kSendAck).req_id(), 2u);
+  pass(3'000);
+  EXPECT_EQ(records.size(), 2u) << "a second attempt would stand behind the one that was accepted";
+  ASSERT_EQ(of(a).count(F::kNack), 1u);
+  EXPECT_EQ(of(a).at(F::kNack).req_id(), 1u);
+  EXPECT_TRUE(of(a).at(F::kNack).nack().temporary());
+  EXPECT_EQ(of(a).at(F::kNack).nack().turn(), 2u);
 }
 
 TEST_F(CoreOutcome, is_waited_for_while_something_below_may_be_parked) {

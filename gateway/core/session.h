@@ -41,6 +41,9 @@ struct Item {
   State state = State::checking;
   bool paid = false;       // a rate token was taken
   bool admitted = false;   // all checks passed
+  bool resent = false;     // the client sent it more than once
+  bool passed = false;     // a later one of its conversation was produced since
+  bool missed = false;     // looked up because nobody told the outcome of the last attempt (R18)
   std::uint8_t check = 0;  // next step of the checks
   std::uint8_t tries = 0;  // attempts that were stale (R8) or whose outcome nobody told (R18)
   std::uint64_t look = 0;  // the look-up that is under way for it; 0: none yet
