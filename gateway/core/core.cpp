@@ -39,6 +39,7 @@ class Core::Impl {
         reading_(ports_, sessions_, publisher_, reads_, rates_, attempts_),
         drain_(sessions_) {
     publisher_.on_logged([this](ConnectionId connection, std::uint64_t attempt, chat::Partition partition, auto offset) {
+      if (connection.value == 0) reading_.on_logged(attempt, offset.has_value());
       attempts_.on_logged(connection, attempt, partition, std::move(offset));
     });
     reads_.on_ends([this](const std::vector<chat::Offset>& ends) {

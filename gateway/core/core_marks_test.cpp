@@ -107,6 +107,41 @@ TEST_F(CoreMarks, no_mark_is_lost_when_the_gateway_goes) {
   EXPECT_TRUE(core->drained());
 }
 
+TEST_F(CoreMarks, no_mark_is_lost_when_the_log_takes_none) {
+  start();
+  auto a = connect(1), b = connect(2);
+  give(a, send_frame(1, 2));
+  std::size_t before = records.size();
+  broker_moves = false;
+  while (producer->produce({0}, "", "", "", [](auto) {})) {
+  }
+  give(b, ack_frame(direct(1, 2), 1));
+  pass(600);
+  producer->purge({0});
+  broker_moves = true;
+  pass(3'000);
+  EXPECT_EQ(records.size(), before + 1);
+  EXPECT_EQ(of(a).last(F::kMarker).marker().delivered_seq(), 1u);
+}
+
+TEST_F(CoreMarks, no_mark_is_lost_with_what_the_log_did_not_answer) {
+  start();
+  auto a = connect(1), b = connect(2);
+  give(a, send_frame(1, 2));
+  std::size_t before = records.size();
+  broker_moves = false;
+  give(b, ack_frame(direct(1, 2), 1));
+  pass(600);
+  ASSERT_EQ(producer->queued(), 1u);
+  EXPECT_TRUE(producer->expire({0}) || producer->expire({1}));
+  EXPECT_TRUE(producer->tell());  // purged
+  EXPECT_EQ(producer->queued(), 0u);
+  broker_moves = true;
+  pass(3'000);
+  EXPECT_EQ(records.size(), before + 1);
+  EXPECT_EQ(of(a).last(F::kMarker).marker().delivered_seq(), 1u);
+}
+
 TEST_F(CoreMarks, many_cursors_cost_more_than_one) {
   start();
   auto b = connect(2);

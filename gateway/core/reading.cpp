@@ -143,7 +143,7 @@ void Reading::ack(Session& session, const std::vector<store::Cursor>& cursors, s
 void Reading::on_tick(bool all) {
   std::size_t most = kMarksPerTick;
   auto each_due = [&](std::deque<std::pair<chat::TimeMs, Key>>& timers) {
-    while (!timers.empty() && (all || timers.front().first <= sessions_.now()) && most > 0) {
+    for (std::size_t left = timers.size(); left > 0 && (all || timers.front().first <= sessions_.now()) && most > 0; --left) {
       Key key = timers.front().second;
       timers.pop_front();
       auto it = delivered_.find(key);
@@ -152,9 +152,9 @@ void Reading::on_tick(bool all) {
         delivered_.erase(it);
         continue;
       }
-      it->second.fresh = false;
+      // What was not taken waits for the next period: the client does not acknowledge it again.
+      it->second.fresh = !produce(key, it->second.seq);
       next_.emplace_back(chat::TimeMs{sessions_.now().value + kNextMarkMs}, key);
-      produce(key, it->second.seq);
       --most;
     }
   };
@@ -162,13 +162,26 @@ void Reading::on_tick(bool all) {
   each_due(next_);
 }
 
-void Reading::produce(const Key& key, chat::Seq seq) {
+bool Reading::produce(const Key& key, chat::Seq seq) {
   chat::Record record;
   record.conversation = key.conversation;
   record.actor = key.user;
   record.op = chat::op::Delivered{seq};
-  // One that the log does not take now is left to the next ack.
-  static_cast<void>(publisher_.produce(record, ConnectionId{}, {}));
+  auto attempt = publisher_.produce(record, ConnectionId{}, {});
+  if (attempt) logging_.emplace(*attempt, std::pair(key, seq));
+  return attempt.has_value();
+}
+
+void Reading::on_logged(std::uint64_t attempt, bool logged) {
+  auto mark = logging_.extract(attempt);
+  if (logged || mark.empty()) return;
+  const auto& [key, seq] = mark.mapped();
+  if (auto it = delivered_.find(key); it != delivered_.end()) {
+    it->second.fresh = true;  // a newer one stands for it
+  } else if (delivered_.size() < kDelivered) {
+    delivered_.emplace(key, Delivered{seq});
+    first_.emplace_back(chat::TimeMs{sessions_.now().value + kFirstMarkMs}, key);
+  }
 }
 
 bool Reading::settled() const {

@@ -27,6 +27,8 @@ class Reading {
   void ack(Session& session, const std::vector<store::Cursor>& cursors, std::uint32_t req_id);
   // `all`: also those that are not due, because this gateway goes.
   void on_tick(bool all);
+  // The log's answer to a record that names no connection: a mark that it lost is made again.
+  void on_logged(std::uint64_t attempt, bool logged);
   bool settled() const;  // no mark is held
 
  private:
@@ -47,7 +49,7 @@ class Reading {
 
   bool allowed(Session& session, std::uint32_t req_id);
   void unavailable(Session& session, std::uint32_t req_id);
-  void produce(const Key& key, chat::Seq seq);
+  bool produce(const Key& key, chat::Seq seq);  // false: the log does not take it now
 
   Ports& ports_;
   Sessions& sessions_;
@@ -56,7 +58,8 @@ class Reading {
   Rates& rates_;
   Attempts& attempts_;
   std::unordered_map<Key, Delivered, KeyHash> delivered_;
-  std::deque<std::pair<chat::TimeMs, Key>> first_, next_;  // constant delays: each in the order of its deadlines
+  std::unordered_map<std::uint64_t, std::pair<Key, chat::Seq>> logging_;  // by attempt: on their way into the log, as many as that takes
+  std::deque<std::pair<chat::TimeMs, Key>> first_, next_;                 // constant delays: each in the order of its deadlines
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
