@@ -169,6 +169,16 @@ void Attempts::refuse(Session& session, std::uint32_t req_id, const RequestIds& 
                                       .retry_after_ms = retry_after_ms}));
 }
 
+void Attempts::refuse_send(Session& session, const chat::ConversationId& conversation, std::uint32_t sent_in, client::Frame&& nack) {
+  std::uint32_t present = turn(session, conversation);
+  if (chat::on(Rule::turn) && sent_in != 0 && sent_in < present)
+    nack.mutable_nack()->set_code(std::string(chat::name(Code::out_of_turn)));
+  else
+    present = raise_turn(session, conversation);
+  nack.mutable_nack()->set_turn(present);
+  sessions_.send(session, std::move(nack));
+}
+
 // ---- R8: the look-up of flagged resends, one at a time per conversation and for all that wait at once ------------------
 
 void Attempts::look(Session& session, const chat::ConversationId& conversation) {

@@ -34,6 +34,8 @@ class Attempts {
   void produce_mark(Session& session, chat::Record record, std::uint32_t req_id);
   // Why a request failed, with nothing queued for it.
   void refuse(Session& session, std::uint32_t req_id, const RequestIds& ids, chat::Code code, std::string message, std::uint32_t retry_after_ms = 0);
+  // The same for a send that was never held: the temporary nack lacks its turn.
+  void refuse_send(Session& session, const chat::ConversationId& conversation, std::uint32_t sent_in, client::Frame&& nack);
 
   // The outcome of this session's own record. True where the answer that stands for the event or marker was really sent.
   bool on_outcome(Session& session, const link::Delivery& outcome);

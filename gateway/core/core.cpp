@@ -47,6 +47,9 @@ class Core::Impl {
     });
     sessions_.on_gone([this](Session& session, bool last) { hello_.on_gone(session, last); });
     hello_.on_frame([this](Session& session, client::Frame&& frame) { dispatch(session, std::move(frame)); });
+    hello_.on_refused([this](Session& session, const Greeting::Refused& send, client::Frame&& nack) {
+      attempts_.refuse_send(session, send.conversation, send.turn, std::move(nack));
+    });
     ports_.reader.on_moved([this, alive = std::weak_ptr(alive_)](chat::Partition partition, chat::Offset position) {
       if (!alive.expired()) reads_.on_moved(partition, position);
     });
@@ -72,7 +75,7 @@ class Core::Impl {
         return hello_.hello(*session, std::move(frame));
       case Stage::greeting:
         if (frame.has_hello()) return sessions_.fail(*session, Close::bad_frame, "hello comes once");
-        return hello_.early(*session, std::move(frame));
+        return early(*session, std::move(frame));
       case Stage::resuming:
       case Stage::live:
         return dispatch(*session, std::move(frame));
@@ -89,7 +92,7 @@ class Core::Impl {
     if (session->stage == Stage::opened) return sessions_.fail(*session, Close::bad_frame, message);  // D1
     client::Frame nack = nack_frame(
         {.req_id = req_id, .client_msg_id = std::move(client_msg_id), .op_id = std::move(op_id), .code = Code::invalid, .message = std::move(message)});
-    if (session->stage == Stage::greeting) return hello_.early(*session, std::move(nack), true);
+    if (session->stage == Stage::greeting) return hello_.early_answer(*session, std::move(nack));
     sessions_.send(*session, std::move(nack));
   }
 
@@ -213,6 +216,25 @@ class Core::Impl {
   std::weak_ptr<bool> alive() const { return alive_; }
 
  private:
+  void early(Session& session, client::Frame&& frame) {
+    if (hello_.early(session, std::move(frame))) return;
+    Refusal refusal{.req_id = frame.req_id(), .code = Code::rate_limited, .message = "too much before welcome", .temporary = true, .retry_after_ms = kRetryMs};
+    if (!is_operation(frame)) {
+      if (frame.req_id() != 0) hello_.early_answer(session, nack_frame(std::move(refusal)));
+      return;
+    }
+    RequestIds ids = request_ids(frame);
+    refusal.client_msg_id = std::move(ids.client_msg_id);
+    refusal.op_id = std::move(ids.op_id);
+    auto read = operation(std::move(frame), {session.user, ports_.clock.wall(), settings_.limits, settings_.scheduled_sends});
+    if (read) return hello_.early_answer(session, nack_frame(std::move(refusal)), Greeting::Refused{(*read)->record.conversation, (*read)->turn});
+    refusal.code = read.error().code;
+    refusal.message = std::move(read.error().message);
+    refusal.temporary = false;
+    refusal.retry_after_ms = 0;
+    hello_.early_answer(session, nack_frame(std::move(refusal)));
+  }
+
   // A frame of a session that was welcomed, or of a REST request.
   void dispatch(Session& session, client::Frame&& frame) {
     const std::uint32_t req_id = frame.req_id();

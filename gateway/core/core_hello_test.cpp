@@ -76,13 +76,58 @@ TEST_F(CoreHello, a_malformed_frame_after_hello_is_nacked_after_welcome) {
   EXPECT_EQ(of(before).close, 4500);
 }
 
+// A close would have it all sent again at once, and closed again.
 TEST_F(CoreHello, frames_before_welcome_are_bounded_in_bytes) {
+  start();
+  connect(2);
+  opening = false;
+  auto id = hello(hello_frame(1));
+  auto in_turn = [&](std::uint32_t n, const std::string& body) {
+    auto frame = send_frame(n, 2, body);
+    frame.mutable_send()->set_turn(1);
+    return frame;
+  };
+  for (std::uint32_t i = 1; i <= 32; ++i) give(id, in_turn(i, std::string(32'768, 'x')));
+  give(id, in_turn(33, "short"));
+  client::Frame ping;
+  ping.set_req_id(34);
+  ping.mutable_ping()->set_t("t");
+  give(id, ping);
+  EXPECT_TRUE(of(id).got.empty());
+  opening = true;
+  link::Down down;
+  down.add_home()->set_user(std::string(user(1).view()));
+  down.mutable_home(0)->mutable_device_opened()->set_connection(id.value);
+  core->on_link_down({0}, down);
+  give(id, in_turn(35, "sent before it knew"));
+  EXPECT_FALSE(of(id).close);
+  EXPECT_EQ(of(id).count(F::kPong), 1u);
+  EXPECT_EQ(of(id).count(F::kSendAck), 31u);
+  ASSERT_EQ(of(id).count(F::kNack), 3u);
+  const auto& first = of(id).at(F::kNack);
+  EXPECT_EQ(first.req_id(), 32u);
+  EXPECT_EQ(first.nack().client_msg_id(), uuid(32));
+  EXPECT_EQ(first.nack().code(), "rateLimited");
+  EXPECT_TRUE(first.nack().temporary());
+  EXPECT_EQ(first.nack().turn(), 2u);
+  EXPECT_EQ(of(id).at(F::kNack, 1).req_id(), 33u) << "R9: not before the one that was refused";
+  EXPECT_EQ(of(id).at(F::kNack, 2).nack().code(), "outOfTurn");
+  for (std::uint32_t i = 32; i <= 33; ++i) {
+    auto again = in_turn(i, "again");
+    again.mutable_send()->set_turn(2);
+    again.mutable_send()->set_resend(true);
+    give(id, again);
+  }
+  EXPECT_EQ(of(id).count(F::kSendAck), 33u);
+}
+
+TEST_F(CoreHello, frames_before_welcome_are_bounded_in_number) {
   start();
   opening = false;
   auto id = hello(hello_frame(1));
-  for (std::uint32_t i = 1; i <= 31; ++i) give(id, send_frame(i, 2, std::string(32'768, 'x')));
+  for (std::uint32_t i = 1; i <= 256; ++i) give(id, send_frame(i, 2, std::string(32'768, 'x')));
   EXPECT_FALSE(of(id).close);
-  for (std::uint32_t i = 32; i <= 33; ++i) give(id, send_frame(i, 2, std::string(32'768, 'x')));
+  give(id, send_frame(257, 2));
   EXPECT_EQ(of(id).close, 4008);
 }
 

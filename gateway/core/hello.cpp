@@ -73,12 +73,31 @@ void Hello::hello(Session& session, client::Frame&& frame) {
   check_login(session);
 }
 
-void Hello::early(Session& session, client::Frame&& frame, bool answer) {
+// Whoever sends too much at once would do it again after a close: what cannot be held is refused, as it would be after `welcome`.
+// Once a send was not held none is: no later one of its conversation is to stand before it (R9).
+bool Hello::early(Session& session, client::Frame&& frame) {
   Greeting& greeting = *session.greeting;
-  greeting.early_bytes += frame.ByteSizeLong();
-  if (greeting.early.size() >= settings_.limits.unacked_sends || greeting.early_bytes > kEarlyBytes)
-    return sessions_.fail(session, Close::rate_limited, "too many frames before welcome");
-  greeting.early.push_back({std::move(frame), answer});
+  const std::size_t bytes = frame.ByteSizeLong();
+  const bool send = is_operation(frame), fits = greeting.early_bytes + bytes <= kEarlyBytes;
+  if (send && !fits) greeting.early_full = true;
+  if (send ? greeting.early_full : !fits && bytes > kSmallBytes) return false;
+  greeting.early_bytes += bytes;
+  hold(session, {.frame = std::move(frame)});
+  return true;
+}
+
+void Hello::early_answer(Session& session, client::Frame&& nack, std::optional<Greeting::Refused> refused) {
+  if (nack.ByteSizeLong() > kSmallBytes) {  // no id is as long
+    nack.mutable_nack()->clear_client_msg_id();
+    nack.mutable_nack()->clear_op_id();
+  }
+  hold(session, {.frame = std::move(nack), .answer = true, .refused = refused});
+}
+
+void Hello::hold(Session& session, Greeting::Early early) {
+  Greeting& greeting = *session.greeting;
+  if (greeting.early.size() >= settings_.limits.unacked_sends) return sessions_.fail(session, Close::rate_limited, "too many frames before welcome");
+  greeting.early.push_back(std::move(early));
 }
 
 // ---- the home ----------------------------------------------------------------------------------------------------------
@@ -276,7 +295,9 @@ void Hello::welcome_if_ready(Session& session) {
   resumes_.begin(session, std::move(greeting->cursors), std::move(greeting->token), 0, greeting->epoch);
   for (Greeting::Early& early : greeting->early) {
     if (session.closed()) return;
-    if (early.answer)
+    if (early.refused)
+      refused_(session, *early.refused, std::move(early.frame));
+    else if (early.answer)
       sessions_.send(session, std::move(early.frame));
     else
       frame_(session, std::move(early.frame));

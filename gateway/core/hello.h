@@ -3,7 +3,7 @@
 // The registration with every router starts together with the checks, so that a hello costs one round trip. A session without
 // an answer from its home within 3 s is refused: the device limit and superseding need that one place (R16). With
 // PostgreSQL away a verified token is enough; the login is asked about again until there is an answer, kChecks at a time.
-// Owner's thread only. Bound: limits.unacked_sends frames, kEarlyBytes in all, held before `welcome`.
+// Owner's thread only. Bound: limits.unacked_sends frames, kEarlyBytes in all and kSmallBytes each beyond that, held before `welcome`.
 #pragma once
 
 #include <deque>
@@ -17,7 +17,7 @@ namespace parley::gateway {
 class Hello {
  public:
   static constexpr std::size_t kChecks = 64;
-  static constexpr std::size_t kEarlyBytes = 1 << 20;
+  static constexpr std::size_t kEarlyBytes = 1 << 20, kSmallBytes = 1'024;  // what is smaller and no send is held beyond that
   static constexpr std::uint64_t kCheckMs = 100;
 
   Hello(const Settings& settings, Ports& ports, Sessions& sessions, Routers& routers, Rates& rates, KnownUsers& users, Resumes& resumes, std::uint64_t seed);
@@ -26,8 +26,11 @@ class Hello {
   void on_frame(std::move_only_function<void(Session&, client::Frame&&)> frame) { frame_ = std::move(frame); }
 
   void hello(Session& session, client::Frame&& frame);
-  // A frame before `welcome`; `answer`: one to be sent after it.
-  void early(Session& session, client::Frame&& frame, bool answer = false);
+  void on_refused(std::move_only_function<void(Session&, const Greeting::Refused&, client::Frame&&)> refused) { refused_ = std::move(refused); }
+  // A frame before `welcome`. False: it is too much to be held, and as it was; an answer to it can be.
+  bool early(Session& session, client::Frame&& frame);
+  // An answer that is sent after `welcome`.
+  void early_answer(Session& session, client::Frame&& nack, std::optional<Greeting::Refused> refused = {});
   void auth(Session& session, const client::Auth& auth, std::uint32_t req_id);
   void on_home(const link::HomeReply& reply);
   void on_login_ended(const chat::UserId& user, const std::optional<chat::LoginId>& login, bool revoked);
@@ -40,6 +43,7 @@ class Hello {
   static chat::TimeMs deadline(const Session& session) { return session.greeting ? session.greeting->deadline : chat::TimeMs{}; }
 
  private:
+  void hold(Session& session, Greeting::Early early);
   bool open_device(Session& session, bool moved);
   void check_login(Session& session);
   void check_later(Session& session);
@@ -59,6 +63,7 @@ class Hello {
   std::deque<ConnectionId> unchecked_;  // whose logins the store was not there to tell of
   chat::TimeMs check_at_{};
   std::move_only_function<void(Session&, client::Frame&&)> frame_;
+  std::move_only_function<void(Session&, const Greeting::Refused&, client::Frame&&)> refused_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -84,13 +84,19 @@ struct Greeting {
   chat::TimeMs deadline;
   std::vector<store::Cursor> cursors;
   std::string token;
-  // What came before `welcome`, and nacks of what came malformed (D1); at most limits.unacked_sends and kEarlyBytes.
+  // What came before `welcome`, and nacks of what came malformed (D1) or was too much; at most limits.unacked_sends and kEarlyBytes.
+  struct Refused {
+    chat::ConversationId conversation;
+    std::uint32_t turn = 0;  // that it was sent in
+  };
   struct Early {
     client::Frame frame;
     bool answer = false;
+    std::optional<Refused> refused{};  // the answer is a temporary nack of a send: it bears a turn (D65)
   };
   std::vector<Early> early;
   std::size_t early_bytes = 0;
+  bool early_full = false;  // no send is held any more
 };
 
 struct Resuming {
