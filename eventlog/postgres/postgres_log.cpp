@@ -44,10 +44,16 @@ constexpr Sql kTopic = "select t.id, (select count(*) from log_partitions), curr
 
 constexpr Sql kEnds = "select next_offset from log_partitions order by partition";
 constexpr Sql kBegins = "select begin_offset from log_partitions order by partition";
-// Times never decrease along a partition, and what is older is deleted from time to time: the walk is short.
+// Times never decrease along a partition, so halving finds the place: a few dozen looks at the primary key for each, however much is old. Below `lo` all
+// is older, from `hi` on nothing is.
 constexpr Sql kSince =
-    "select (select e.log_offset from log_entries e where e.partition = p.partition and e.log_offset >= p.begin_offset and e.time_ms >= $1"
-    " order by e.log_offset limit 1) from log_partitions p order by p.partition";
+    "with recursive halving (partition, lo, hi) as (select p.partition, p.begin_offset, p.next_offset from log_partitions p"
+    " union all select h.partition, case when e.time_ms < $1 then e.log_offset + 1 else h.lo end,"
+    " case when e.time_ms < $1 then h.hi else h.lo + (h.hi - h.lo) / 2 end"
+    " from halving h left join lateral (select x.log_offset, x.time_ms from log_entries x where x.partition = h.partition"
+    " and x.log_offset >= h.lo + (h.hi - h.lo) / 2 and x.log_offset < h.hi order by x.log_offset limit 1) e on true where h.lo < h.hi)"
+    " select (select e.log_offset from log_entries e where e.partition = h.partition and e.log_offset >= h.lo order by e.log_offset limit 1)"
+    " from halving h where h.lo >= h.hi order by h.partition";
 constexpr Sql kCommitted =
     "select c.next_offset from log_partitions p left join log_committed c on c.partition = p.partition and c.consumer_group = $1 order by p.partition";
 constexpr Sql kMoveBegin = "update log_partitions set begin_offset = least($2, next_offset) where partition = $1 and begin_offset < least($2, next_offset)";
