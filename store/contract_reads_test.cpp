@@ -73,6 +73,21 @@ TEST_P(StoreReads, AReplayIsBoundedByBytesToo) {
   EXPECT_FALSE(resume(query).too_many);  // nothing is owed
 }
 
+TEST_P(StoreReads, AnEventLargerThanAPageIsOneAndThereIsMore) {  // D6
+  const ConversationId direct = feed_.direct(kAnn, kBob, "a");
+  for (int i = 0; i < 3; ++i) feed_.send(direct, kAnn, std::string(chat::kPageBytes + 1, 'b'));
+  commit();
+  HistoryQuery query{.user = kBob, .conversation = direct, .before = {}, .after = {}, .around = {}};
+  EXPECT_EQ(history(query).events.size(), 1u);
+  EXPECT_TRUE(history(query).more);
+  query.after = Seq{1};
+  EXPECT_EQ(history(query).events.size(), 1u);
+  EXPECT_TRUE(history(query).more);
+  query.after = Seq{3};
+  EXPECT_EQ(history(query).events.size(), 1u);
+  EXPECT_FALSE(history(query).more);
+}
+
 TEST_P(StoreReads, ResumeReplaysEveryStayBehindTheCursor) {  // D26, D27
   const ConversationId group = feed_.group(kAnn, {kBob});    // 1
   feed_.remove(group, kAnn, kBob);                           // 2

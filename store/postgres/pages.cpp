@@ -11,14 +11,16 @@ namespace {
 
 constexpr std::uint64_t kMax = std::numeric_limits<std::int64_t>::max();
 
-// What $1 may see of $2 in [$3, $4), nearest to the end it starts from, at most $5, and of these as many as reach $6 bytes. Span by
+// What $1 may see of $2 in [$3, $4), nearest to the end it starts from, at most $5, and of these as many as reach $6 bytes, and two in any case: that
+// a second one is there must show although the first alone is a page. Span by
 // span, so that a long stretch one may not see costs nothing.
 #define PARLEY_VISIBLE(order)                                                                                      \
   "select " PARLEY_EVENT_COLUMNS " from (select e.*, sum(" PARLEY_EVENT_BYTES ") over (order by e.seq " order      \
-  " rows between unbounded preceding and 1 preceding) as before from (select e.*"                                  \
+  " rows between unbounded preceding and 1 preceding) as before, row_number() over (order by e.seq " order         \
+  ") as nth from (select e.*"                                                                                      \
   " from visible_spans($2, $1) s cross join lateral"                                                               \
   " (select * from events x where x.conversation = $2 and x.seq >= greatest(s.lo, $3) and x.seq < least(s.hi, $4)" \
-  "  order by x.seq " order " limit $5) e order by e.seq " order " limit $5) e) e where coalesce(e.before, 0) <= $6 order by e.seq " order
+  "  order by x.seq " order " limit $5) e order by e.seq " order " limit $5) e) e where coalesce(e.before, 0) <= $6 or e.nth <= 2 order by e.seq " order
 constexpr Sql kOlder = PARLEY_VISIBLE("desc");
 constexpr Sql kNewer = PARLEY_VISIBLE("asc");
 
