@@ -11,6 +11,10 @@
 
 namespace parley::runtime::postgres {
 
+namespace {
+constexpr std::chrono::milliseconds kPatientLook{60'000};
+}
+
 void Connection::Finish::operator()(pg_conn* connection) const { PQfinish(connection); }
 
 std::expected<Connection, Error> Connection::open(const std::string& dsn, std::uint32_t timeout_ms) {
@@ -34,7 +38,7 @@ bool Connection::broken() const { return !connection_ || PQstatus(connection_.ge
 Error Connection::error(const pg_result* result) const { return error_of(result, connection_ ? PQerrorMessage(connection_.get()) : "no connection"); }
 
 // Until everything is sent and, `for_result`, PQgetResult does not block. A connection that fails is gone.
-std::expected<void, Error> Connection::wait(bool for_result) {
+std::expected<void, Error> Connection::wait(bool for_result, bool patient) {
   const auto gone = [this](Error why) {
     ::shutdown(PQsocket(connection_.get()), SHUT_RDWR);  // so that no parting word waits either
     connection_.reset();
@@ -45,21 +49,21 @@ std::expected<void, Error> Connection::wait(bool for_result) {
     const int unsent = PQflush(connection_.get());
     if (unsent < 0) return gone(error(nullptr));
     if (unsent == 0 && (!for_result || PQisBusy(connection_.get()) == 0)) return {};
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const auto left = patient ? kPatientLook : std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     pollfd socket{.fd = PQsocket(connection_.get()), .events = static_cast<short>(unsent > 0 ? POLLIN | POLLOUT : POLLIN), .revents = 0};
     const int ready = ::poll(&socket, 1, static_cast<int>(std::clamp<std::chrono::milliseconds::rep>(left.count(), 0, 60'000)));
     if (ready < 0 && errno != EINTR) return gone(error(nullptr));
-    if (ready == 0 && left.count() <= 0) return gone({Errc::timed_out, "", "no sign of the server in time"});
+    if (!patient && ready == 0 && left.count() <= 0) return gone({Errc::timed_out, "", "no sign of the server in time"});
     if (ready > 0 && (socket.revents & ~POLLOUT) != 0 && PQconsumeInput(connection_.get()) == 0) return gone(error(nullptr));
   }
 }
 
 // Of the one statement that was sent; of several, of the last or of the first that failed. COPY: that it may begin.
-std::expected<Rows, Error> Connection::answer(bool sent) {
+std::expected<Rows, Error> Connection::answer(bool sent, bool patient) {
   std::expected<Rows, Error> outcome = std::unexpected(error(nullptr));
   if (!sent) return outcome;
   for (bool failed = false;;) {
-    if (auto waited = wait(true); !waited) return std::unexpected(waited.error());
+    if (auto waited = wait(true, patient); !waited) return std::unexpected(waited.error());
     pg_result* result = PQgetResult(connection_.get());
     if (result == nullptr) return outcome;
     Rows rows(result);
@@ -142,7 +146,7 @@ std::expected<std::vector<Rows>, Error> Connection::queries(const std::vector<Qu
 }
 
 std::expected<void, Error> Connection::script(const std::string& sql) {
-  if (auto done = answer(PQsendQuery(connection_.get(), sql.c_str()) == 1); !done) return std::unexpected(done.error());
+  if (auto done = answer(PQsendQuery(connection_.get(), sql.c_str()) == 1, true); !done) return std::unexpected(done.error());
   return {};
 }
 

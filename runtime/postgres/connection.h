@@ -36,7 +36,8 @@ class Connection {
   std::expected<Rows, Error> query(Sql sql, const Params& params = {});
   // Several in one round trip, one transaction unless one is open already; stops at the first failure.
   std::expected<std::vector<Rows>, Error> queries(const std::vector<Query>& queries);
-  // SQL text of the program's own files (migrations): several statements, no parameters, no rows.
+  // SQL text of the program's own files (migrations): several statements, no parameters, no rows. Each has the server's statement_timeout; the server
+  // gives no sign before the last one ends, so nothing here gives it up.
   std::expected<void, Error> script(const std::string& sql);
 
   // COPY ... FROM STDIN (FORMAT BINARY): begin, any number of pieces, end.
@@ -50,8 +51,8 @@ class Connection {
   };
   Connection(pg_conn* owned, std::chrono::milliseconds patience) : connection_(owned), patience_(patience) {}
   std::expected<std::string, Error> prepare(Sql sql, const Params::Raw& raw);
-  std::expected<void, Error> wait(bool for_result);
-  std::expected<Rows, Error> answer(bool sent);
+  std::expected<void, Error> wait(bool for_result, bool patient = false);
+  std::expected<Rows, Error> answer(bool sent, bool patient = false);
   Error error(const pg_result* result) const;
 
   std::unique_ptr<pg_conn, Finish> connection_;
