@@ -272,6 +272,8 @@ void KafkaConsumer::on_drained() {
   }
   if (failed_.empty()) return;
   reading_.clear();
+  // Here too: an owner without a word for it would only read no more.
+  runtime::log::error("eventlog.consumer.failed", {{"group", options_.group}, {"why", failed_}});
   owner_.on_failed(std::exchange(failed_, {}));
 }
 
