@@ -207,8 +207,8 @@ struct ResumeQuery {
   std::vector<Cursor> cursors;
   std::optional<Positions> since;  // sync token; absent with cursors: every conversation counts as changed
   bool want_changed = true;
-  std::uint32_t max_events = 1000;    // R25: one more than this is never fetched
-  std::uint32_t max_bytes = 8 << 20;  // likewise
+  std::uint32_t max_events = 1000;     // R25: one more than this is never fetched
+  std::uint32_t max_bytes = 32 << 20;  // likewise; docs/adr/0006
 };
 struct ResumeResult {
   std::vector<Marks> marks;
