@@ -265,13 +265,16 @@ void Service::trim() {
   const auto now = clock_.wall().value, keep = std::uint64_t{settings_.keep_hours} * 3'600'000;
   log_.since(chat::TimeMs{now > keep ? now - keep : 0},
              [this, alive = std::weak_ptr(alive_)](const std::expected<std::vector<std::optional<Offset>>, eventlog::Error>& young) {
-               if (alive.expired() || !young) return;  // the next round is soon enough
+               if (alive.expired()) return;
+               // The next round is soon enough; but where each of them fails, the log only grows.
+               if (!young) return log::limited(log::Level::warn, "persister.trim", "since", {{"why", young.error().message}});
                for (const auto& [partition, position] : positions_) {
                  if (partition.value >= young->size() || !(*young)[partition.value]) continue;
                  const Offset before = std::min(position, *(*young)[partition.value]);
-                 if (before <= trimmed_[partition]) continue;
+                 if (before <= trimmed_[partition] || !trimming_.insert(partition).second) continue;
                  log_.trim(partition, before, [this, alive, partition, before](const std::expected<void, eventlog::Error>& done) {
                    if (alive.expired()) return;
+                   trimming_.erase(partition);
                    if (done)
                      trimmed_[partition] = before;
                    else

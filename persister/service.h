@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "eventlog/log.h"
@@ -100,6 +101,7 @@ class Service final : public eventlog::ConsumerEvents {
   Epoch last_epoch_ = 0;
   std::map<Partition, Offset> positions_;  // of those, as last told
   std::map<Partition, Offset> trimmed_;
+  std::set<Partition> trimming_;  // a first deletion may outlast many rounds
   std::map<Partition, std::string> stopped_;
   std::map<std::pair<Partition, Offset>, chat::TimeMs> fired_;  // schedules made into records lately
   boost::asio::steady_timer retry_, trim_;

@@ -23,29 +23,54 @@ constexpr std::chrono::milliseconds kAskAgain{20};
 using MaybeOffsets = std::vector<std::optional<Offset>>;
 
 // One request to each broker that leads partitions: the old meaning of a "time" below zero, RD_KAFKA_OFFSET_END and
-// _BEGINNING, is the end and the begin. (rd_kafka_query_watermark_offsets would ask partition by partition.) Absent: no entry
-// of that time or later.
-std::expected<MaybeOffsets, Error> query_times(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, std::int64_t time, int timeout_ms) {
+// _BEGINNING, is the end and the begin. (rd_kafka_query_watermark_offsets would ask partition by partition.)
+std::expected<Offsets, Error> query_times(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, std::int64_t time, int timeout_ms) {
   const auto list = make_partitions(static_cast<int>(partitions));
   for (std::uint32_t p = 0; p < partitions; ++p) rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), static_cast<std::int32_t>(p))->offset = time;
   if (const auto code = rd_kafka_offsets_for_times(client, list.get(), timeout_ms)) return std::unexpected(error_of(code, "offsets"));
-  MaybeOffsets out;
+  Offsets out;
   for (int i = 0; i < list->cnt; ++i) {
     const auto& each = list->elems[i];
     if (each.err) return std::unexpected(error_of(each.err, "offsets"));
-    if (each.offset < 0 && time < 0) return std::unexpected(Error{Errc::unavailable, "offsets: none told"});
-    out.push_back(each.offset < 0 ? std::nullopt : std::optional(Offset{static_cast<std::uint64_t>(each.offset)}));
+    if (each.offset < 0) return std::unexpected(Error{Errc::unavailable, "offsets: none told"});
+    out.push_back(Offset{static_cast<std::uint64_t>(each.offset)});
+  }
+  return out;
+}
+
+using MetadataHandle = std::unique_ptr<const rd_kafka_metadata_t, Freer<rd_kafka_metadata_destroy>>;
+
+// One partition without a leader fails rd_kafka_offsets_for_times for all, at the end of its patience: such are not asked about, and absent.
+std::expected<MaybeOffsets, Error> query_since(rd_kafka_t* client, const std::string& name, std::uint32_t partitions, std::int64_t time, int timeout_ms) {
+  const TopicHandle topic(rd_kafka_topic_new(client, name.c_str(), nullptr));
+  const rd_kafka_metadata_t* raw = nullptr;
+  if (const auto code = rd_kafka_metadata(client, 0, topic.get(), &raw, timeout_ms)) return std::unexpected(error_of(code, "metadata"));
+  const MetadataHandle metadata(raw);
+  const auto list = make_partitions(static_cast<int>(partitions));
+  for (int t = 0; t < metadata->topic_cnt; ++t) {
+    const auto& found = metadata->topics[t];
+    for (int i = 0; i < found.partition_cnt; ++i) {
+      const auto& partition = found.partitions[i];
+      if (partition.leader < 0 || partition.id < 0 || static_cast<std::uint32_t>(partition.id) >= partitions) continue;
+      rd_kafka_topic_partition_list_add(list.get(), name.c_str(), partition.id)->offset = time;
+    }
+  }
+  if (list->cnt == 0) return std::unexpected(Error{Errc::unavailable, "offsets: no partition has a leader"});
+  if (const auto code = rd_kafka_offsets_for_times(client, list.get(), timeout_ms)) return std::unexpected(error_of(code, "offsets"));
+  MaybeOffsets out(partitions);
+  for (int i = 0; i < list->cnt; ++i) {
+    const auto& each = list->elems[i];
+    if (!each.err && each.offset >= 0) out.at(static_cast<std::size_t>(each.partition)) = Offset{static_cast<std::uint64_t>(each.offset)};
   }
   return out;
 }
 
 // While leaders move (a new topic, a broker that ended) it is asked again until the time is up.
-std::expected<MaybeOffsets, Error> query_times_again(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, std::int64_t time,
-                                                     std::chrono::milliseconds timeout) {
+auto ask_again(std::chrono::milliseconds timeout, auto query) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   for (;;) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    auto result = query_times(client, topic, partitions, time, static_cast<int>(std::max(left.count(), std::chrono::milliseconds::rep{1})));
+    auto result = query(static_cast<int>(std::max(left.count(), std::chrono::milliseconds::rep{1})));
     if (result || std::chrono::steady_clock::now() + kAskAgain >= deadline) return result;
     std::this_thread::sleep_for(kAskAgain);
   }
@@ -53,11 +78,7 @@ std::expected<MaybeOffsets, Error> query_times_again(rd_kafka_t* client, const s
 
 std::expected<Offsets, Error> query_offsets(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, std::int64_t which,
                                             std::chrono::milliseconds timeout) {
-  const auto found = query_times_again(client, topic, partitions, which, timeout);
-  if (!found) return std::unexpected(found.error());
-  Offsets out;
-  for (const auto& each : *found) out.push_back(each.value());
-  return out;
+  return ask_again(timeout, [&](int timeout_ms) { return query_times(client, topic, partitions, which, timeout_ms); });
 }
 
 std::expected<MaybeOffsets, Error> query_committed(rd_kafka_t* client, const std::string& topic, std::uint32_t partitions, int timeout_ms) {
@@ -113,7 +134,7 @@ class KafkaLog final : public Log {
     if (!opened(done)) return;
     on_worker<MaybeOffsets>(std::move(done), [client = client_.get(), topic = settings_.topic, partitions = partitions_, time,
                                               timeout = std::chrono::milliseconds(settings_.query_timeout_ms)] {
-      return query_times_again(client, topic, partitions, static_cast<std::int64_t>(time.value), timeout);
+      return ask_again(timeout, [&](int timeout_ms) { return query_since(client, topic, partitions, static_cast<std::int64_t>(time.value), timeout_ms); });
     });
   }
 
