@@ -81,7 +81,7 @@ bool Inbox::pause(std::chrono::milliseconds time) {
   return !stopping_;
 }
 
-Inbox::Next Inbox::next(std::uint32_t batch_rows, std::chrono::milliseconds batch_wait, steady_clock::time_point until) {
+Inbox::Next Inbox::next(std::uint32_t batch_rows, std::chrono::milliseconds batch_wait, steady_clock::time_point until, const std::set<Partition>& aside) {
   std::unique_lock lock(mutex_);
   for (;;) {
     Next out;
@@ -99,7 +99,7 @@ Inbox::Next Inbox::next(std::uint32_t batch_rows, std::chrono::milliseconds batc
     Partition which;
     auto wake = until;
     for (auto& [partition, lane] : lanes_) {
-      if (lane.chunks.empty()) continue;
+      if (lane.chunks.empty() || aside.contains(partition)) continue;
       const auto due = lane.entries >= batch_rows ? lane.oldest : lane.oldest + batch_wait;
       if (due > now) {
         wake = std::min(wake, due);

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -64,7 +65,8 @@ class Inbox {
     std::optional<Work> work;
     bool stopping = false;
   };
-  Next next(std::uint32_t batch_rows, std::chrono::milliseconds batch_wait, steady_clock::time_point until);
+  // Nothing of the partitions that were put `aside`.
+  Next next(std::uint32_t batch_rows, std::chrono::milliseconds batch_wait, steady_clock::time_point until, const std::set<Partition>& aside = {});
   // Waits that long unless stopped. False: stopped.
   bool pause(std::chrono::milliseconds time);
   bool stopping() const;

@@ -15,7 +15,7 @@ namespace {
 
 constexpr auto kRetryOpen = std::chrono::milliseconds(500), kRetryJoin = std::chrono::milliseconds(5'000);
 constexpr std::uint64_t kFireAgainMs = 10'000;  // a due schedule whose record did not come back by then is made a record again
-constexpr std::string_view kCheck = "persister", kWriter = "persister writer";
+constexpr std::string_view kCheck = "persister", kAsideCheck = "persister partitions", kWriter = "persister writer";
 constexpr std::uint32_t kWriterSilenceMs = 120'000;  // beyond what any batch takes, row by row on a slow disk; each statement has its own deadline
 
 }  // namespace
@@ -30,6 +30,7 @@ struct Service::Numbers {
         waiting(m.gauge("parley_persister_waiting_records", "Records read and not stored yet.")),
         lost(m.counter("parley_persister_lost_total", "Batches lost to a rival by the compare-and-set.")),
         stopped(m.gauge("parley_persister_stopped_partitions", "Partitions that stopped and need a person.")),
+        aside(m.gauge("parley_persister_aside_partitions", "Partitions whose next batch PostgreSQL refuses while it takes others.")),
         quarantined(m.counter("parley_persister_quarantined_total", "Events stored without their body because PostgreSQL refused it.")),
         away(m.gauge("parley_persister_store_away", "1 while PostgreSQL cannot be written.")),
         fired(m.counter("parley_persister_fired_total", "Due schedules made into records.")),
@@ -38,7 +39,7 @@ struct Service::Numbers {
   runtime::Histogram batch_seconds;
   runtime::Gauge lag_seconds, waiting;
   runtime::Counter lost;
-  runtime::Gauge stopped;
+  runtime::Gauge stopped, aside;
   runtime::Counter quarantined;
   runtime::Gauge away;
   runtime::Counter fired;
@@ -56,6 +57,7 @@ Service::Service(ServiceSettings settings, ServicePorts ports)
       retry_(ports.io),
       trim_(ports.io) {
   health_.declare(kCheck);
+  health_.ready(kAsideCheck);
   ports.writer->on_quarantined(
       [tell = on_loop<Partition, store::StoredEvent, std::string>([this](Partition partition, const store::StoredEvent& event, const std::string& why) {
          numbers_->quarantined.add();
@@ -114,6 +116,9 @@ Reports Service::reports() {
       log::warn("persister.store_away", {{"why", why}});
     else
       log::info("persister.store_back");
+  });
+  to.aside = on_loop<Partition, Epoch, std::string>([this](Partition partition, Epoch epoch, std::string why) {
+    if (const auto held = epochs_.find(partition); held != epochs_.end() && held->second == epoch) aside(partition, std::move(why));
   });
   to.alive = [&health = health_] { health.beat(kWriter, kWriterSilenceMs); };  // not by the loop: it answers for the thread alone
   to.ended = on_loop<>([this] {
@@ -192,6 +197,7 @@ void Service::on_lost(std::span<const Partition> partitions) {
     stopped_.erase(partition);
     positions_.erase(partition);
     inbox_.forget(partition);
+    no_longer_aside(partition);
     log::info("persister.left", {{"partition", partition.value}});
   }
   numbers_->stopped.set(static_cast<double>(stopped_.size()));
@@ -215,6 +221,7 @@ void Service::on_failed(const std::string& why) {
 void Service::restart(Partition partition) {
   if (consumer_) consumer_->stop(partition);
   epochs_[partition] = ++last_epoch_;
+  no_longer_aside(partition);
   positions_.erase(partition);
   inbox_.start(partition, last_epoch_);
 }
@@ -225,8 +232,26 @@ void Service::stop_partition(Partition partition, std::string why) {
   inbox_.forget(partition);
   epochs_.erase(partition);
   positions_.erase(partition);
+  no_longer_aside(partition);
   stopped_[partition] = std::move(why);
   numbers_->stopped.set(static_cast<double>(stopped_.size()));
+}
+
+// Not ready although the others go on: nobody would look for a person otherwise, and what was sent there waits.
+void Service::aside(Partition partition, std::string why) {
+  log::error("persister.aside", {{"partition", partition.value}, {"why", why}});
+  health_.not_ready(kAsideCheck, "partition " + std::to_string(partition.value) + ": " + why);
+  aside_[partition] = std::move(why);
+  numbers_->aside.set(static_cast<double>(aside_.size()));
+}
+
+void Service::no_longer_aside(Partition partition) {
+  if (aside_.erase(partition) == 0) return;
+  log::info("persister.no_longer_aside", {{"partition", partition.value}});
+  numbers_->aside.set(static_cast<double>(aside_.size()));
+  if (aside_.empty()) return health_.ready(kAsideCheck);
+  const auto& [other, why] = *aside_.begin();
+  health_.not_ready(kAsideCheck, "partition " + std::to_string(other.value) + ": " + why);
 }
 
 void Service::on_entries(Partition partition, std::span<const eventlog::Entry> entries, Offset end) {
@@ -255,6 +280,7 @@ void Service::stored(const Stored& report) {
   }
   const auto held = epochs_.find(report.partition);
   if (held == epochs_.end() || held->second != report.epoch || !consumer_) return;
+  no_longer_aside(report.partition);
   positions_[report.partition] = report.position;
   consumer_->commit(report.partition, report.position);
   if (report.has_room) consumer_->resume(report.partition);

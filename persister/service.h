@@ -80,6 +80,8 @@ class Service final : public eventlog::ConsumerEvents {
   void restart(Partition partition);
   void stop_partition(Partition partition, std::string why);
   void stored(const Stored& report);
+  void aside(Partition partition, std::string why);
+  void no_longer_aside(Partition partition);
   void fire(const std::vector<store::StoredSchedule>& due, Partition partition);
   Reports reports();
   template <class... Args, class Then>
@@ -103,6 +105,7 @@ class Service final : public eventlog::ConsumerEvents {
   std::map<Partition, Offset> trimmed_;
   std::set<Partition> trimming_;  // a first deletion may outlast many rounds
   std::map<Partition, std::string> stopped_;
+  std::map<Partition, std::string> aside_;                      // with what PostgreSQL said last
   std::map<std::pair<Partition, Offset>, chat::TimeMs> fired_;  // schedules made into records lately
   boost::asio::steady_timer retry_, trim_;
   std::function<void()> done_;

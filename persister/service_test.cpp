@@ -341,13 +341,41 @@ TEST_F(ServiceTest, WhatPostgresRefusesIsTriedAgain) {
   ASSERT_TRUE(all_stored());
   sql("alter table conversations rename to elsewhere", dsn_);
   send_many(50, 5);
-  runtime::Gauge away = metrics_.gauge("parley_persister_store_away", "1 while PostgreSQL cannot be written.");
-  ASSERT_TRUE(run_until([&] { return acked_ == asked_ && away.value() == 1; }));
+  ASSERT_TRUE(run_until([&] { return acked_ == asked_ && !health_.unready().empty(); }));
+  EXPECT_NE(health_.unready()[0].reason.find("42P01"), std::string::npos) << health_.unready()[0].reason;
   EXPECT_TRUE(one->stopped().empty());
   sql("alter table elsewhere rename to conversations", dsn_);
   ASSERT_TRUE(all_stored());
   expect_exactly_once();
-  EXPECT_EQ(away.value(), 0);
+  EXPECT_TRUE(run_until([&] { return health_.unready().empty(); }));
+}
+
+// A page that cannot be read, of one conversation: the partitions of the others are written, and its own in order once it is repaired.
+TEST_F(ServiceTest, ARefusalThatNeverEndsHoldsUpItsPartitionOnly) {
+  auto one = service();
+  std::uint64_t other = 3;
+  while (partition_of(conversation(other)) == partition_of(conversation(1))) other += 2;
+  const Partition bad = partition_of(conversation(1)), good = partition_of(conversation(other));
+  send(1, "before");
+  ASSERT_TRUE(all_stored());
+  sql("create function refuse() returns trigger language plpgsql as $$ begin raise 'invalid page' using errcode = 'XX001'; end $$;"
+      " create trigger refuse before update on positions for each row when (new.partition = " +
+          std::to_string(bad.value) + ") execute function refuse()",
+      dsn_);
+  send(1, "first");
+  ASSERT_TRUE(run_until([&] { return !health_.unready().empty(); }));
+  EXPECT_NE(health_.unready()[0].reason.find("partition " + std::to_string(bad.value) + ": XX001"), std::string::npos) << health_.unready()[0].reason;
+  send(1, "second");
+  for (std::uint64_t n = 0; n < 20; ++n) {
+    send(other, "goes on");
+    ASSERT_TRUE(run_until([&] { return acked_ == asked_ && positions()[good.value] == Offset{n + 1}; }));
+  }
+  EXPECT_EQ(positions()[bad.value], Offset{1});
+  EXPECT_TRUE(one->stopped().empty());
+  sql("drop trigger refuse on positions", dsn_);
+  ASSERT_TRUE(all_stored());
+  expect_exactly_once();
+  EXPECT_TRUE(run_until([&] { return health_.unready().empty(); }));
 }
 
 TEST_F(ServiceTest, AnEventThatIsThereAlreadyStopsThePartition) {
