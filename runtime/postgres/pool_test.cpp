@@ -282,7 +282,6 @@ TEST(ConnectionTest, AFrozenBackendIsGivenUp) {
     if (auto rows = c.queries(queries); !rows) return std::unexpected(rows.error());
     return {};
   });
-  ended_in_time([](Connection& c) { return c.script("select 1"); });
 }
 
 TEST(ConnectionTest, AFrozenBackendIsGivenUpWhileItIsCopiedTo) {
