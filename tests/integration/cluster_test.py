@@ -31,22 +31,25 @@ class Integration(OnACluster):
             acks.append(await sb.say(f"b{i}", to=a))
         conversation = acks[0]["conversation"]
         self.assertEqual([int(k["seq"]) for k in acks], list(range(1, 41)))
-        for socket, own in ((sa, 0), (sb, 1)):
+        for socket, user, own in ((sa, a, 0), (sb, b, 1)):
             events, last = [], 0
-            for _ in range(20):
-                events.append(await socket.fresh(conversation, last))
-                last = int(events[-1]["seq"])
+            while len(events) < 20:
+                event = await socket.fresh(conversation, last)
+                last = int(event["seq"])
+                if event["sender"] != user.id:  # while a partition moves, two owners may tell one outcome: the sender's again as an event (R23)
+                    events.append(event)
             self.assertEqual([e["chain"] for e in events], [k["chain"] for k in acks[1 - own::2]])
         await sb.history(conversation, limit=1)  # behind the barrier: everything is stored
         rows = self.cluster.psql(f"select seq, id from events where conversation = '{conversation}' order by seq, id")
         self.assertEqual(rows.splitlines(), [f"{k['seq']}|{k['clientMsgId']}" for k in acks])
-        records = self.cluster.psql("select sum(next_offset) from positions")
+        # All of the conversation is in one partition, below its position; marks may follow above.
+        partition, records = self.cluster.psql(
+            f"select partition, next_offset from positions where partition in (select partition from events where conversation = '{conversation}')").split("|")
         consumed = await asyncio.to_thread(
-            self.cluster.kafka_tool, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", self.cluster.brokers, "--topic", "parley.log", "--from-beginning",
-            "--formatter-property", "print.key=true", "--formatter-property", "print.value=false", "--formatter-property", "print.partition=true", "--max-messages", records, "--timeout-ms", "60000", timeout=120)
+            self.cluster.kafka_tool, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", self.cluster.brokers, "--topic", "parley.log", "--partition", partition, "--offset", "earliest",
+            "--formatter-property", "print.key=true", "--formatter-property", "print.value=false", "--max-messages", records, "--timeout-ms", "60000", timeout=120)
         keyed = [line for line in consumed.splitlines() if conversation in line]
         self.assertEqual(len(keyed), 40)
-        self.assertEqual(len({line.split("\t")[0] for line in keyed}), 1, "one partition for a conversation")
 
     async def test_killed_gateway_loses_nothing(self):
         async def disturb():
